@@ -1,0 +1,32 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format bench clean
+
+demo: .venv/.built
+	$(BIN)/kore-campaign demo
+
+test: .venv/.built
+	$(BIN)/python -m pytest
+
+lint: .venv/.built
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/.built
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.built
+	$(BIN)/python benchmarks/push_csv.py
+
+clean:
+	rm -rf .venv dist
+
+# The environment is made anew only when what it is made from has changed.
+.venv/.built: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
