@@ -1,0 +1,180 @@
+"""Settings: small frozen values, checked when they are made (a wrong one is a ValueError)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from attrs import Attribute, field, frozen
+
+OnUncertain = Literal["auto", "hold", "resend"]
+
+
+def _positive(instance: object, attribute: Attribute[Any], value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{type(instance).__name__}: {attribute.name} is {value!r}; it must be a number above 0")
+
+
+def _whole(instance: object, attribute: Attribute[Any], value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"{type(instance).__name__}: {attribute.name} is {value!r}; it must be a whole number, 1 or more"
+        )
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """How long one attempt may take, in seconds; waiting for the budget is not counted.
+
+    Attributes:
+        total_seconds: from connecting to the last byte of the reply.
+        connect_seconds: for the connection alone.
+    """
+
+    total_seconds: float = field(default=30.0, validator=_positive)
+    connect_seconds: float = field(default=10.0, validator=_positive)
+
+
+@frozen(kw_only=True)
+class ReplyLimits:
+    """How many bytes of a reply are read, counted after decompression."""
+
+    call_bytes: int = field(default=1 << 20, validator=_whole)
+    listing_bytes: int = field(default=64 << 20, validator=_whole)
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """When a call is tried again, and after which wait.
+
+    Waits grow exponentially with full jitter: uniform between 0 and a bound that starts at
+    `wait_initial_seconds` and doubles up to `wait_max_seconds`.
+
+    Attributes:
+        attempts: how often a call that may have been processed is tried, if it is repeatable.
+        deadline_seconds: how long a call is tried altogether, its own waits included. Waiting for the
+            budget or for the end of a throttling is not counted.
+        throttled_answers: how many throttled answers one call puts up with.
+        retry_after_max_seconds: the longest Retry-After that is honoured; a longer one is cut to it.
+    """
+
+    attempts: int = field(default=5, validator=_whole)
+    deadline_seconds: float = field(default=60.0, validator=_positive)
+    wait_initial_seconds: float = field(default=0.5, validator=_positive)
+    wait_max_seconds: float = field(default=20.0, validator=_positive)
+    throttled_answers: int = field(default=10, validator=_whole)
+    retry_after_max_seconds: float = field(default=300.0, validator=_positive)
+
+
+@frozen
+class RateLimit:
+    """At most `calls` calls within any window of `seconds` seconds."""
+
+    calls: int = field(validator=_whole)
+    seconds: float = field(validator=_positive)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `CALLS/SECONDS`, such as `60/60`; a ValueError tells what is wrong."""
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9}(?:\.[0-9]{1,6})?)", text.strip())
+        if match is None:
+            raise ValueError(f"a rate is written CALLS/SECONDS, such as 60/60, or none; this is {text!r}")
+        return cls(int(match[1]), float(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.calls}/{format(Decimal(repr(float(self.seconds))), 'f').removesuffix('.0')}"
+
+
+DEFAULT_RATE = (RateLimit(60, 60.0),)
+
+
+def parse_rates(texts: tuple[str, ...]) -> tuple[RateLimit, ...]:
+    """Read several windows; `none`, alone, is no limit at all."""
+    if "none" in texts:
+        if len(texts) > 1:
+            raise ValueError("the rate none stands alone; leave the other rates out, or leave none out")
+        return ()
+    return tuple(RateLimit.parse(text) for text in texts)
+
+
+@frozen(kw_only=True)
+class BatchLimits:
+    """How much one `addContacts` call carries: contacts, and bytes of its body."""
+
+    max_contacts: int = field(default=1000, validator=_whole)
+    max_bytes: int = field(default=1 << 20, validator=_whole)
+
+
+@frozen(kw_only=True)
+class NewList:
+    """The list to make where a push finds none of its name."""
+
+    description: str
+    allow_duplicates: bool = False
+
+
+@frozen(kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        read: contacts taken from the source.
+        settled: contacts that are in their final state.
+        accepted: contacts in batches that the API queued.
+        calls: attempts of `addContacts` that were sent.
+        fraction: how much of the source is read, 0.0 to 1.0, or None where nobody can know.
+        seconds: since the source was opened.
+    """
+
+    read: int
+    settled: int
+    accepted: int
+    calls: int
+    fraction: float | None
+    seconds: float
+
+
+def _paths(given: Iterable[str | Path]) -> tuple[Path, ...]:
+    return tuple(map(Path, given))
+
+
+def _one_of(instance: object, attribute: Attribute[Any], value: str) -> None:
+    words = ("auto", "hold", "resend")
+    if value not in words:
+        raise ValueError(
+            f"{type(instance).__name__}: {attribute.name} is {value!r}; it must be one of {', '.join(words)}"
+        )
+
+
+@frozen(kw_only=True)
+class IngestOptions:
+    """How a push is done.
+
+    Attributes:
+        batch: how much one call carries.
+        concurrency: how many calls are in flight at most.
+        on_uncertain: whether a call that may have been processed is sent again: `resend` yes, `hold` no,
+            `auto` only if the list is known to drop duplicates.
+        list_drops_duplicates: the caller states that the list drops duplicates, where the API does not tell.
+        keep_duplicates: send a number again that came earlier in this source.
+        suppress: do-not-contact files, whose numbers are left out.
+        column_map: source column to field on the wire, such as `{"Customer ID": "uniqueId"}`.
+        create: make the list if there is none of its name.
+        dry_run: check everything and send nothing.
+        progress: called now and then, and at the end, from the event loop; it must not block.
+    """
+
+    batch: BatchLimits = field(factory=BatchLimits)
+    concurrency: int = field(default=8, validator=_whole)
+    on_uncertain: OnUncertain = field(default="auto", validator=_one_of)
+    list_drops_duplicates: bool = False
+    keep_duplicates: bool = False
+    suppress: tuple[Path, ...] = field(default=(), converter=_paths)
+    column_map: Mapping[str, str] = field(factory=dict)
+    create: NewList | None = None
+    dry_run: bool = False
+    progress: Callable[[Progress], None] | None = field(default=None, repr=False)

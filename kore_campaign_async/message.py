@@ -1,0 +1,49 @@
+"""A request and a response as plain values: what an endpoint builds and deciphers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from attrs import field, frozen
+
+T = TypeVar("T")
+
+
+@frozen
+class Response:
+    """A real response, whole and within its bounds.
+
+    Attributes:
+        headers: names in lower case.
+        method: of the request that it answers.
+        path: of the request that it answers.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    method: str = ""
+    path: str = ""
+
+
+@frozen(kw_only=True)
+class Request(Generic[T]):
+    """One call of the API.
+
+    Attributes:
+        path: quoted already; it goes to the server as it is.
+        query: in the order they are sent, values quoted already.
+        body: the literal bytes, or None for a request without one.
+        parse: deciphers a 2xx response, or raises a `CallError`.
+        repeatable: whether a call that may have been processed can be sent again without harm.
+        listing: whether the reply may be as long as a listing of lists.
+    """
+
+    method: str
+    path: str
+    parse: Callable[[Response], T] = field(repr=False)
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = field(default=None, repr=False)
+    repeatable: bool = False
+    listing: bool = False
