@@ -1,0 +1,392 @@
+"""The client: one short method per endpoint over `send`, which pays the budget and retries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+from attrs import frozen
+
+from kore_campaign_async import wire
+from kore_campaign_async.auth import Credentials, JwtCredentials, StaticToken, as_credentials
+from kore_campaign_async.budget import Budget
+from kore_campaign_async.config import (
+    DEFAULT_RATE,
+    RateLimit,
+    ReplyLimits,
+    RetryPolicy,
+    Timeouts,
+    parse_rates,
+)
+from kore_campaign_async.endpoints import (
+    add_contacts,
+    create_contact_list,
+    envelope,
+    get_contact_list,
+    list_contact_lists,
+    update_contact_list,
+)
+from kore_campaign_async.errors import (
+    CallError,
+    CallOutcome,
+    ConnectionFailedError,
+    CredentialsError,
+    InvalidRequestError,
+    MaybeProcessedError,
+    ThrottledError,
+    UnauthorizedError,
+)
+from kore_campaign_async.message import Request
+from kore_campaign_async.models import Contact, ContactList, ContactListUpdate, QueuedJob
+from kore_campaign_async.retrying import CallRetrying, RepeatLimit
+
+T = TypeVar("T")
+
+logger = logging.getLogger("kore_campaign_async")
+
+
+@frozen(kw_only=True)
+class Attempt:
+    """One attempt of a call that is over.
+
+    Attributes:
+        number: the first is 1.
+        outcome: what is known of it.
+        status: of a real response, where there was one and the attempt failed.
+        throttled: whether the answer was that of a rate limit.
+        seconds: how long it took, its wait for the budget left out.
+    """
+
+    number: int
+    outcome: CallOutcome
+    status: int | None
+    throttled: bool
+    seconds: float
+
+
+BeforeAttempt = Callable[[int], Awaitable[None]]
+AfterAttempt = Callable[[Attempt], None]
+
+
+class CampaignClient:
+    """Talks to the campaign contact lists of one account.
+
+    Use it as `async with CampaignClient(…) as client:`, or call `close` at the end.
+
+    Args:
+        host: a bare host name or a URL, such as `https://platform.kore.ai`.
+        app_id: the application id (`iid`).
+        account_id: the account id.
+        credentials: `JwtCredentials`, `StaticToken`, or an async function that returns a token.
+        rate: the account's limits, all of which hold; an empty tuple is no limit.
+        retry: when a call is tried again.
+        timeouts: of one attempt.
+        reply_limits: how much of a reply is read.
+        max_connections: how many connections are open at once.
+        ssl_context: for trust settings of your own; certificates are verified without it too.
+        clock: monotonic seconds.
+        sleep: an async sleep on that clock.
+        rng: for the jitter of waits.
+
+    Raises:
+        InvalidRequestError: a host or an id that can't be used.
+        CredentialsError: something else than credentials.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        app_id: str,
+        account_id: str,
+        credentials: Credentials | Callable[[], Awaitable[str]],
+        rate: Sequence[RateLimit] = DEFAULT_RATE,
+        retry: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+        reply_limits: ReplyLimits | None = None,
+        max_connections: int = 100,
+        ssl_context: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        # aiohttp is most of what this package costs to import: only who makes a client pays for it.
+        from kore_campaign_async.transport import Transport, base_url  # noqa: PLC0415
+
+        self._app_id = envelope.checked_id(app_id, "application id")
+        self._account_id = envelope.checked_id(account_id, "account id")
+        try:
+            self._credentials = as_credentials(credentials)
+        finally:
+            del credentials  # it may be a token's bare text, and tracebacks can show a frame's locals
+        self._retry = retry if retry is not None else RetryPolicy()
+        self._clock = clock
+        self._sleep = sleep
+        self._rng = rng if rng is not None else random.Random()  # noqa: S311  jitter is no secret
+        self._repeats = RepeatLimit()
+        self._budget = Budget(rate, clock=clock, sleep=sleep)
+        self._transport = Transport(
+            base_url(host),
+            {
+                wire.HEADER_APP_ID: self._app_id,
+                wire.HEADER_ACCOUNT_ID: self._account_id,
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                "User-Agent": "kore-campaign-async",
+            },
+            timeouts=timeouts if timeouts is not None else Timeouts(),
+            limits=reply_limits if reply_limits is not None else ReplyLimits(),
+            retry_after_max_seconds=self._retry.retry_after_max_seconds,
+            max_connections=max_connections,
+            ssl_context=ssl_context,
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ, **settings: Any) -> Self:
+        """Make a client from the `KORE_*` variables; keyword arguments overrule them.
+
+        Raises:
+            InvalidRequestError: a variable is missing or wrong; the message names it.
+            CredentialsError: the credentials' variables are missing.
+        """
+        # The environment holds the secret, and tracebacks can show a frame's locals: both go when this frame ends.
+        try:
+            missing = [name for name in ("KORE_HOST", "KORE_APP_ID", "KORE_ACCOUNT_ID") if not environ.get(name)]
+            if missing:
+                are = "is" if len(missing) == 1 else "are"
+                raise InvalidRequestError(f"{' and '.join(missing)} {are} not set in the environment")
+            if "credentials" not in settings:
+                settings["credentials"] = _credentials_from(environ)
+            if "rate" not in settings and environ.get("KORE_RATE", "").strip():
+                settings["rate"] = _rate_from(environ["KORE_RATE"])
+            return cls(
+                environ["KORE_HOST"],
+                app_id=environ["KORE_APP_ID"],
+                account_id=environ["KORE_ACCOUNT_ID"],
+                **settings,
+            )
+        finally:
+            del environ, settings
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. A closed client can't be used again."""
+        await self._transport.close()
+
+    async def create_contact_list(
+        self,
+        name: str,
+        description: str,
+        *,
+        allow_duplicates: bool = False,
+        source: str = wire.SOURCE_PASSIVE_API,
+    ) -> ContactList:
+        """Create a contact list.
+
+        The call is never repeated blindly: where it may have been processed, the list is looked up by its
+        name, and exactly one match is taken for it.
+
+        Args:
+            name: 1 to 48 characters.
+            description: 1 to 256 characters.
+            allow_duplicates: whether the list keeps a number that it already has.
+            source: the vendor's word for where the contacts come from.
+
+        Raises:
+            InvalidRequestError: before any call.
+            CallError: the list was not created, or nobody knows.
+        """
+        request = create_contact_list.build(
+            self._app_id, name, description, allow_duplicates=allow_duplicates, source=source
+        )
+        try:
+            return await self.send(request)
+        except MaybeProcessedError as error:
+            uncertain = error
+        try:
+            found = [one for one in await self.list_contact_lists() if one.name == name]
+        except CallError:
+            found = []
+        if len(found) == 1:
+            return found[0]
+        raise uncertain
+
+    async def add_contacts(
+        self, contact_list_name: str, contacts: Sequence[Contact], *, repeatable: bool = False
+    ) -> QueuedJob:
+        """Queue contacts for a list, in one call. Queued is not added.
+
+        Args:
+            contact_list_name: an existing list's name.
+            contacts: at least one.
+            repeatable: say so only if the list drops duplicates: the call is then sent again where it may
+                have been processed.
+
+        Raises:
+            InvalidRequestError: before any call.
+            CallError: its `outcome` tells whether the contacts may have been queued.
+        """
+        return await self.send(add_contacts.build(self._app_id, contact_list_name, contacts, repeatable=repeatable))
+
+    async def update_contact_list(
+        self,
+        contact_list_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        allow_duplicates: bool | None = None,
+        source: str | None = None,
+    ) -> ContactListUpdate:
+        """Update a contact list; what is left out stays as it is.
+
+        Raises:
+            InvalidRequestError: nothing to update, or a value that can't be right; before any call.
+            CallError: the list was not updated, or nobody knows.
+        """
+        return await self.send(
+            update_contact_list.build(
+                self._app_id,
+                contact_list_id,
+                name=name,
+                description=description,
+                allow_duplicates=allow_duplicates,
+                source=source,
+            )
+        )
+
+    async def list_contact_lists(self) -> tuple[ContactList, ...]:
+        """Get all contact lists of the application; CallError if they can't be read."""
+        return await self.send(list_contact_lists.build(self._app_id, self._account_id))
+
+    async def get_contact_list(self, contact_list_id: str) -> ContactList:
+        """Get one contact list; the read that tells whether it drops duplicates. CallError if it can't be read."""
+        return await self.send(get_contact_list.build(self._app_id, self._account_id, contact_list_id))
+
+    def add_encoded_contacts(
+        self, contact_list_name: str, encoded: bytes, *, contacts: int, repeatable: bool
+    ) -> Request[QueuedJob]:
+        """Build the `addContacts` request of contacts that are JSON objects already, for `send`."""
+        return add_contacts.build_encoded(
+            self._app_id, contact_list_name, encoded, contacts=contacts, repeatable=repeatable
+        )
+
+    async def send(
+        self,
+        request: Request[T],
+        *,
+        before_attempt: BeforeAttempt | None = None,
+        after_attempt: AfterAttempt | None = None,
+    ) -> T:
+        """Send a request under the budget and the retry policy, and return what its reply says.
+
+        Args:
+            request: from one of `endpoints/`.
+            before_attempt: awaited with the attempt's number when its slot of the budget is taken and its
+                token is there, immediately before the first byte goes out.
+            after_attempt: called with every attempt that ended in an answer or a failure.
+
+        Raises:
+            CallError: the last attempt's failure.
+            CredentialsError: no token could be made.
+        """
+        call = CallRetrying(
+            self._retry,
+            repeatable=request.repeatable,
+            repeats=self._repeats,
+            rng=self._rng,
+            go_on=lambda: not self._transport.closed,
+        )
+        self._repeats.calls += 1
+
+        async def attempt() -> T:
+            error: CallError | None = None
+            async with self._budget.slot():
+                token = await self._credentials.token()
+                if call.attempts and self._transport.closed:
+                    raise ConnectionFailedError("the client was closed", request.method, request.path)
+                if before_attempt is not None:
+                    await before_attempt(call.attempts + 1)
+                started = self._clock()
+                try:
+                    result = request.parse(await self._transport.send(request, token))
+                except CallError as caught:
+                    error = caught.with_traceback(None)
+                seconds = self._clock() - started
+                call.attempted(seconds, error)
+                if isinstance(error, UnauthorizedError):
+                    call.renewed = await self._credentials.renew(token)
+                elif isinstance(error, ThrottledError):
+                    call.gated = self._close_gate(error)
+            ended = Attempt(
+                number=call.attempts,
+                outcome=CallOutcome.ACCEPTED if error is None else error.outcome,
+                status=None if error is None else error.status,
+                throttled=isinstance(error, ThrottledError),
+                seconds=seconds,
+            )
+            _log(request, ended)
+            if after_attempt is not None:
+                after_attempt(ended)
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del error  # its traceback holds this frame, and the frame would hold it
+            return result
+
+        try:
+            return await call.retrying(self._sleep)(attempt)
+        except CallError as error:
+            # Without its traceback the error keeps neither the body nor the frames below alive.
+            raise error.after(call.attempts, maybe_processed=call.maybe_processed).with_traceback(None) from None
+
+    def _close_gate(self, error: ThrottledError) -> bool:
+        seconds = error.retry_after_seconds or self._budget.shortest_seconds
+        if seconds is None:
+            return False
+        self._budget.close_gate(seconds)
+        return True
+
+
+def _log(request: Request[Any], attempt: Attempt) -> None:
+    """Log an attempt without a row, a body, a token or the server's words."""
+    logger.debug(
+        "%s %s: attempt %d %s%s in %.3f s",
+        request.method,
+        request.path,
+        attempt.number,
+        attempt.outcome.value,
+        "" if attempt.status is None else f" with status {attempt.status}",
+        attempt.seconds,
+    )
+
+
+def _rate_from(text: str) -> tuple[RateLimit, ...]:
+    try:
+        return parse_rates(tuple(text.split()))
+    except ValueError as error:
+        raise InvalidRequestError(f"KORE_RATE: {error}") from None
+
+
+def _credentials_from(environ: Mapping[str, str]) -> Credentials:
+    try:
+        if environ.get("KORE_CLIENT_ID") and environ.get("KORE_CLIENT_SECRET"):
+            return JwtCredentials(environ["KORE_CLIENT_ID"], environ["KORE_CLIENT_SECRET"])
+        if environ.get("KORE_AUTH_TOKEN"):
+            return StaticToken(environ["KORE_AUTH_TOKEN"])
+        raise CredentialsError(
+            "no credentials in the environment: set KORE_CLIENT_ID with KORE_CLIENT_SECRET, or KORE_AUTH_TOKEN"
+        )
+    finally:
+        del environ

@@ -1,0 +1,385 @@
+"""The only file that knows aiohttp: sends a request, bounds the reply, and maps every failure to errors.py.
+
+What proves that a call was not sent is that the trace event of the first body chunk never fired; what proves
+that it was refused is the status of a real response. Whatever else an exception says is not believed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import io
+import ipaddress
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from attrs import evolve
+from yarl import URL
+
+from kore_campaign_async import wire
+from kore_campaign_async.auth import Token
+from kore_campaign_async.config import ReplyLimits, Timeouts
+from kore_campaign_async.endpoints import add_contacts, envelope
+from kore_campaign_async.errors import (
+    CallError,
+    CertificateError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    PayloadTooLargeError,
+    RedirectedError,
+    RedirectRefusedError,
+    RefusedError,
+    ReplyTimeoutError,
+    ServerError,
+    ThrottledError,
+    UnauthorizedError,
+    UnexpectedReplyError,
+    UnreadableReplyError,
+)
+from kore_campaign_async.message import Request, Response
+
+_CHUNK_BYTES: Final = 1 << 16
+_MASK: Final = b"***"
+_TOKEN_CHARACTERS: Final = 12
+# aiohttp warns when it is handed more than this as bytes, since writing them stops the loop; it cuts a file itself.
+_LARGE_BODY_BYTES: Final = 1 << 20
+
+# The vendor's words for a limit that was hit (api/facts.md), whatever the status; apostrophes vary.
+_RATE_LIMIT = re.compile(
+    r"exceeded the (per-minute|hourly) rate limit|rate limit for this api has been reached",
+    re.ASCII | re.IGNORECASE,
+)
+
+_REFUSALS: Final[Mapping[int, tuple[type[CallError], str]]] = {
+    301: (RedirectedError, "the server redirects, which is never followed"),
+    302: (RedirectedError, "the server redirects, which is never followed"),
+    303: (RedirectedError, "the server redirects, which is never followed"),
+    307: (RedirectRefusedError, "the server redirects, which is never followed"),
+    308: (RedirectRefusedError, "the server redirects, which is never followed"),
+    401: (UnauthorizedError, "the token was not accepted"),
+    403: (ForbiddenError, "the token is not allowed to do this"),
+    404: (NotFoundError, "not found"),
+    408: (ServerError, "the server timed out"),
+    413: (PayloadTooLargeError, "the body is too large for the server"),
+}
+
+
+def base_url(host: str) -> str:
+    """Return `https://host` of a bare host name or a URL, without a slash at its end.
+
+    Raises:
+        InvalidRequestError: it is no host, or plain http to anything but this machine.
+    """
+    text = host.strip() if isinstance(host, str) else ""
+    why = ""
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, name, port = urlsplit(""), "", None
+    if not name or re.search(r"[\s\\%]", text) or any(not c.isprintable() for c in text):
+        why = "it names no host"
+    elif parts.scheme not in {"http", "https"}:
+        why = "it must start with https://"
+    elif parts.username is not None or parts.password is not None:
+        why = "it must hold no user name or password"
+    elif parts.path not in {"", "/"} or parts.query or parts.fragment:
+        why = "it must end after the host name and port"
+    elif parts.scheme == "http" and not _is_loopback(name):
+        why = "plain http would show the token on the way; use https"
+    if why:
+        text = f"…@{text.rpartition('@')[2]}" if "@" in text else text
+        raise InvalidRequestError(f"the host {text!r} can't be used: {why} (an example: https://platform.kore.ai)")
+    shown = f"[{name}]" if ":" in name else name
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def sane_retry_after(text: str | None, *, date: str | None, now: float, longest: float) -> float | None:
+    """Seconds that a Retry-After asks for, cut to `longest`; None where it is absent or not sane.
+
+    A date is measured against the reply's own Date where it has one, so that a clock that is off does no harm.
+    """
+    if text is None:
+        return None
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,10}", text):
+        seconds = float(text)
+    else:
+        until = _epoch(text)
+        if until is None:
+            return None
+        since = _epoch(date) if date is not None else None
+        seconds = until - (now if since is None else since)
+    return min(seconds, longest) if seconds > 0 else None
+
+
+def _epoch(text: str) -> float | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+
+
+def error_of(response: Response, *, now: float, retry_after_max_seconds: float) -> CallError | None:
+    """The error that a response is, or None for a 2xx without the words of a rate limit."""
+    said = envelope.json_words(response.body)
+    throttled = response.status == 429 or (  # noqa: PLR2004  Too Many Requests, as everybody knows it
+        said is not None and _RATE_LIMIT.search(said) is not None and not add_contacts.says_queued(said)
+    )
+    if 200 <= response.status < 300 and not throttled:  # noqa: PLR2004  a 2xx
+        return None
+    kind: type[CallError]
+    if throttled:
+        kind, reason = ThrottledError, "the account's rate limit is used up"
+    elif response.status in _REFUSALS:
+        kind, reason = _REFUSALS[response.status]
+    elif 400 <= response.status < 500:  # noqa: PLR2004  a 4xx
+        kind, reason = RefusedError, "the server refused the call"
+    elif response.status >= 500:  # noqa: PLR2004  a 5xx
+        kind, reason = ServerError, "the server failed"
+    else:
+        kind, reason = UnexpectedReplyError, "an answer that nobody asked for"
+    return kind(
+        reason,
+        response.method,
+        response.path,
+        response.status,
+        envelope.words_of(response),
+        sane_retry_after(
+            response.headers.get("retry-after"),
+            date=response.headers.get("date"),
+            now=now,
+            longest=retry_after_max_seconds,
+        ),
+    )
+
+
+class _TooLargeError(Exception):
+    """The reply went over its bound."""
+
+
+class Transport:
+    """Sends requests over one aiohttp session, each on a connection of its own.
+
+    Args:
+        base: from `base_url`.
+        headers: sent with every request, beside the token.
+        timeouts: of one attempt.
+        limits: of the reply.
+        retry_after_max_seconds: the longest Retry-After that is believed.
+        max_connections: how many connections are open at once.
+        ssl_context: of a caller with trust settings of their own; certificates are verified without it too.
+        wall_clock: epoch seconds, for a Retry-After that is a date.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        headers: Mapping[str, str],
+        *,
+        timeouts: Timeouts,
+        limits: ReplyLimits,
+        retry_after_max_seconds: float,
+        max_connections: int = 100,
+        ssl_context: ssl.SSLContext | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._base = base
+        self._headers = dict(headers)
+        self._timeout = aiohttp.ClientTimeout(total=timeouts.total_seconds, sock_connect=timeouts.connect_seconds)
+        self._timeouts = timeouts
+        self._limits = limits
+        self._retry_after_max_seconds = retry_after_max_seconds
+        self._max_connections = max_connections
+        self._ssl_context = ssl_context
+        self._wall_clock = wall_clock
+        self._session: aiohttp.ClientSession | None = None
+
+        self.closed = False
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self.closed:
+            raise InvalidRequestError("the client is closed; make a new one")
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_chunk_sent.append(_body_started)
+            self._session = aiohttp.ClientSession(
+                # A pooled connection can hand one request's late reply to another request.
+                connector=aiohttp.TCPConnector(
+                    force_close=True,
+                    limit=self._max_connections,
+                    ssl=self._ssl_context if self._ssl_context is not None else True,
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
+                trace_configs=[trace],
+            )
+            # aiohttp repeats a PUT or a GET by itself, also on a fresh connection: a call that nobody pays for.
+            self._session._retry_connection = False  # noqa: SLF001  there is no public setting for it
+        return self._session
+
+    async def close(self) -> None:
+        """Close the session; calls in flight fail as if the server had hung up."""
+        self.closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def send(self, request: Request[Any], token: Token) -> Response:
+        """Send one request once and return its 2xx response.
+
+        Raises:
+            CallError: of the class that says what is known of the call.
+        """
+        sent = SimpleNamespace(body=False)
+        # Raised behind the handler: aiohttp's exceptions carry the request's headers, and so the token.
+        answer = await self._attempt(request, token, sent)
+        if isinstance(answer, CallError):
+            raise answer
+        return answer
+
+    async def _attempt(self, request: Request[Any], token: Token, sent: SimpleNamespace) -> Response | CallError:
+        session = self._open()
+        head: Response | None = None
+        try:
+            async with session.request(
+                request.method,
+                self._url(request),
+                data=_payload(request.body),
+                headers=self._with(token),
+                allow_redirects=False,
+                trace_request_ctx=sent,
+            ) as reply:
+                headers = {name.lower(): value for name, value in reply.headers.items()}
+                head = Response(reply.status, headers, b"", request.method, request.path)
+                limit = self._limits.listing_bytes if request.listing else self._limits.call_bytes
+                body = await _bounded(reply, limit)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _TooLargeError) as error:
+            # The status of a refusal proves it even where its body was cut off; that of a success does not.
+            refused = self._error_of(head) if head is not None else None
+            return refused or self._failure(error, request, sent, head)
+        response = evolve(head, body=_without(token, body))
+        return self._error_of(response) or response
+
+    def _error_of(self, response: Response) -> CallError | None:
+        return error_of(response, now=self._wall_clock(), retry_after_max_seconds=self._retry_after_max_seconds)
+
+    def _url(self, request: Request[Any]) -> URL:
+        query = "&".join(f"{name}={value}" for name, value in request.query)
+        return URL(f"{self._base}{request.path}" + (f"?{query}" if query else ""), encoded=True)
+
+    def _with(self, token: Token) -> dict[str, str]:
+        return {**self._headers, wire.HEADER_TOKEN: token.reveal()}
+
+    def _failure(
+        self, error: Exception, request: Request[Any], sent: SimpleNamespace, head: Response | None
+    ) -> CallError:
+        kind, reason = _classify(error, self._timeouts)
+        if not issubclass(kind, CertificateError):
+            # A request without a body fires no chunk event: there the exception's class has to do.
+            connecting = issubclass(kind, ConnectionFailedError)
+            if not sent.body and (request.body is not None or connecting):
+                if kind is ReplyTimeoutError:
+                    reason = f"no connection within {self._timeouts.total_seconds:g} s"
+                kind = ConnectionFailedError
+            elif connecting:
+                kind = ConnectionLostError
+        if head is not None:
+            # A success without its whole reply proves nothing, but it tells a person something.
+            reason = f"{reason}; the answer began with status {head.status}"
+        return kind(reason, request.method, request.path)
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY_BYTES else body
+
+
+def _without(token: Token, body: bytes) -> bytes:
+    """A reply in which the token is masked: a server that quotes it back must not bring it into a log."""
+    secret = token.reveal()
+    # What is shorter is no token, and would be found by chance.
+    if len(secret) < _TOKEN_CHARACTERS:
+        return body
+    body = body.replace(secret.encode(), _MASK)
+    if b"\\" not in body:
+        return body
+    # JSON can spell any character as an escape: written anew, there is one spelling left.
+    try:
+        plain, spelt = wire.dumps(wire.loads(body)), wire.dumps(secret)[1:-1]
+    except (TypeError, ValueError):
+        return body.replace(secret.replace("/", "\\/").encode(), _MASK)
+    return plain.replace(spelt, _MASK) if spelt in plain else body
+
+
+async def _body_started(_session: object, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.body = True
+
+
+async def _bounded(reply: aiohttp.ClientResponse, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in reply.content.iter_chunked(_CHUNK_BYTES):
+        size += len(chunk)
+        if size > limit:
+            reply.close()
+            raise _TooLargeError(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _classify(error: Exception, timeouts: Timeouts) -> tuple[type[CallError], str]:
+    """What an exception is if the trace event does not tell otherwise."""
+    found = ((kind, reason) for kinds, kind, reason in _CLASSES if isinstance(error, kinds))
+    kind, reason = next(found, (ConnectionLostError, "the connection failed"))
+    return kind, reason.format(error=_named(error), total=timeouts.total_seconds, connect=timeouts.connect_seconds)
+
+
+def _named(error: Exception) -> str:
+    """An exception's cause without its message, which can carry headers: the system's words, or its class."""
+    system = getattr(error, "os_error", error)
+    code = getattr(system, "errno", None)
+    words = getattr(system, "strerror", None)
+    if isinstance(code, int) and isinstance(words, str):
+        return words
+    return type(error).__name__
+
+
+# The first row that fits holds, so subclasses stand above their bases.
+_CLASSES: Final[tuple[tuple[Any, type[CallError], str], ...]] = (
+    (
+        (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch),
+        CertificateError,
+        "the server's certificate is not trusted",
+    ),
+    (aiohttp.ClientConnectorDNSError, ConnectionFailedError, "the host name was not found"),
+    (aiohttp.ClientConnectorSSLError, ConnectionFailedError, "no TLS connection could be made"),
+    (aiohttp.ClientConnectorError, ConnectionFailedError, "no connection could be made: {error}"),
+    (aiohttp.ConnectionTimeoutError, ConnectionFailedError, "no connection within {connect:g} s"),
+    (_TooLargeError, UnreadableReplyError, "the reply is larger than its bound"),
+    (aiohttp.ClientPayloadError, UnreadableReplyError, "the reply was cut off or can't be unpacked"),
+    (
+        (aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError),
+        UnreadableReplyError,
+        "the reply is not HTTP as it should be",
+    ),
+    (TimeoutError, ReplyTimeoutError, "no whole answer within {total:g} s"),
+    (aiohttp.ServerDisconnectedError, ConnectionLostError, "the server closed the connection"),
+    (OSError, ConnectionLostError, "the connection failed: {error}"),
+)
