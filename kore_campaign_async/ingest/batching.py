@@ -1,0 +1,75 @@
+"""Contacts become batches, by count and by the exact bytes of the call's body. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kore_campaign_async import wire
+from kore_campaign_async.config import BatchLimits
+from kore_campaign_async.ingest.records import Batch, Record
+
+
+class Batcher:
+    """Collects contacts until one more would break a limit.
+
+    Contacts are serialised several at a time, which is much faster than one by one; only where a limit of
+    bytes comes near, one by one.
+
+    Args:
+        limits: of a batch.
+        frame_bytes: what a body has around its contacts.
+    """
+
+    def __init__(self, limits: BatchLimits, frame_bytes: int) -> None:
+        #: The most bytes that a contact may have, to fit into a call of its own.
+        self.room = limits.max_bytes - frame_bytes
+        self._max_contacts = limits.max_contacts
+        self._number = 0
+        self._bytes = 0
+        self._encoded: list[bytes] = []
+        self._rows: list[int] = []
+        self._records: list[Record] = []
+
+    def feed(self, rows: Sequence[int], contacts: Sequence[dict[str, str]], records: Sequence[Record]) -> list[Batch]:
+        """Take contacts, each of which fits; return the batches that are full."""
+        full: list[Batch] = []
+        start = 0
+        while start < len(rows):
+            end = min(len(rows), start + self._max_contacts - len(self._rows))
+            encoded = wire.dumps(contacts[start:end])[1:-1]
+            if not self._fits(encoded):
+                encoded, end = self._beginning(contacts, start)
+            if end > start:
+                # A comma stands before every contact but the first.
+                self._bytes += len(encoded) + bool(self._encoded)
+                self._encoded.append(encoded)
+                self._rows += rows[start:end]
+                self._records += records[start:end]
+            if end == start or len(self._rows) >= self._max_contacts:
+                full += self.flush()
+            start = end
+        return full
+
+    def _fits(self, encoded: bytes) -> bool:
+        return self._bytes + bool(self._encoded) + len(encoded) <= self.room
+
+    def _beginning(self, contacts: Sequence[dict[str, str]], start: int) -> tuple[bytes, int]:
+        """The contacts from `start` on that still fit, and where they end."""
+        room = self.room - self._bytes - bool(self._encoded)
+        parts: list[bytes] = []
+        for contact in contacts[start:]:
+            part = wire.dumps(contact)
+            room -= len(part) + bool(parts)
+            if room < 0:
+                break
+            parts.append(part)
+        return b",".join(parts), start + len(parts)
+
+    def flush(self) -> list[Batch]:
+        """Return what is left, as no batch or one."""
+        if not self._rows:
+            return []
+        self._number += 1
+        batch = Batch(self._number, self._rows, b",".join(self._encoded), self._records)
+        self._bytes, self._encoded, self._rows, self._records = 0, [], [], []
+        return [batch]

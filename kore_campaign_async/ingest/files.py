@@ -1,0 +1,117 @@
+"""The run directory: the four CSV files of contacts that were not accepted, and `report.json`.
+
+Directories are 0700 and files 0600, since they hold phone numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+import orjson
+
+from kore_campaign_async.errors import RunDirectoryError
+from kore_campaign_async.ingest.records import Record, Settled, State
+from kore_campaign_async.ingest.report import IngestReport
+
+REPORT: Final = "report.json"
+_FILE_OF: Final = {
+    State.REJECTED: "rejected.csv",
+    State.DUPLICATE: "left_out.csv",
+    State.SUPPRESSED: "left_out.csv",
+    State.REFUSED: "refused.csv",
+    State.UNCERTAIN: "uncertain.csv",
+}
+
+
+class RunFiles:
+    """The files of one run.
+
+    Args:
+        directory: made if it is missing.
+        columns: the source's own columns.
+        cells: a record as these columns' cells.
+
+    Raises:
+        RunDirectoryError: the directory can't be made or written, or holds a run already.
+    """
+
+    def __init__(self, directory: Path, columns: Sequence[str], cells: Callable[[Record], Sequence[str]]) -> None:
+        self.directory = directory
+        self._cells = cells
+        self._files: dict[str, IO[str]] = {}
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if (directory / REPORT).exists():
+                raise RunDirectoryError(
+                    f"{directory} holds a run already; read it with kore-campaign report, or name another directory"
+                )
+            for name in dict.fromkeys(_FILE_OF.values()):
+                self._files[name] = _create(directory / name)
+            self._writers = {name: csv.writer(file) for name, file in self._files.items()}
+            for writer in self._writers.values():
+                writer.writerow(["row", "reason", *columns])
+        except OSError as error:
+            for name, file in self._files.items():
+                file.close()
+                (directory / name).unlink(missing_ok=True)
+            name = Path(error.filename).name if error.filename else str(directory)
+            raise RunDirectoryError(
+                f"the run directory {directory} can't be used: {name}: {error.strerror}; name another one"
+            ) from None
+
+    def write(self, settled: Settled) -> None:
+        """Write contacts of a state that has a file. OSError if it can't be written."""
+        name = _FILE_OF.get(settled.state)
+        if name is not None:
+            self._writers[name].writerows(
+                [row, reason, *self._cells(record)] for row, reason, record in settled.entries()
+            )
+
+    def write_report(self, report: IngestReport, *, durable: bool) -> None:
+        """Put the report where its readers find it whole, behind the rows it counts. OSError if it fails.
+
+        Args:
+            report: replaces the one before.
+            durable: wait until it is on the disk.
+        """
+        for file in self._files.values():
+            if not file.closed:
+                file.flush()
+        target = self.directory / REPORT
+        part = target.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        with _create(part) as file:
+            file.write(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(target)
+
+    def close(self) -> None:
+        """Close the files; a report was written behind their last rows, so what can't be written is known."""
+        for file in self._files.values():
+            with contextlib.suppress(OSError):
+                file.close()
+
+
+def read_report(directory: Path) -> IngestReport:
+    """Read the report of a run directory; RunDirectoryError tells what is wrong."""
+    path = directory / REPORT
+    try:
+        value: Any = orjson.loads(path.read_bytes())
+        return IngestReport.from_dict(value)
+    except OSError as error:
+        raise RunDirectoryError(f"{path} can't be read: {error.strerror}; is this a run directory?") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RunDirectoryError(f"{path} is not the report of a run") from None
+
+
+def _create(path: Path) -> IO[str]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # The source's bytes that were not UTF-8 go back as the bytes that they were.
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="")

@@ -1,0 +1,128 @@
+"""Which of a source's columns is which field of a contact. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from kore_campaign_async import wire
+from kore_campaign_async.errors import SourceError
+
+_NUMBER_NAMES: Final = (
+    "phone",
+    "phone number",
+    "phone no",
+    "mobile",
+    "mobile number",
+    "mobile phone",
+    "cell",
+    "cell phone",
+    "cell number",
+    "telephone",
+    "telephone number",
+    "tel",
+    "msisdn",
+)
+# What a character takes at most as JSON, and what stands around a name and its value.
+_ESCAPED_BYTES: Final = 6
+_FRAME_BYTES: Final = 6
+_SHOWN_COLUMNS: Final = 30
+_SHOWN_CHARACTERS: Final = 40
+
+
+def _loose(name: str) -> str:
+    """A name without letter case and separators."""
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
+_FIELDS: Final[Mapping[str, str]] = {
+    **{_loose(field): field for field in wire.CONTACT_FIELDS},
+    **{_loose(name): wire.PHONE_NUMBER for name in _NUMBER_NAMES},
+}
+
+
+@frozen
+class Shape:
+    """How a record's values become a contact's fields.
+
+    Attributes:
+        names: the field of each column, in the columns' order; "" for a column without a name, which must
+            stay empty.
+        number: the index of the number's column.
+        time_zone: the index of the time zone's column, or None.
+        nameless: the indices of the columns without a name.
+        most_bytes: more than any contact of this shape has as JSON.
+    """
+
+    names: tuple[str, ...]
+    number: int
+    time_zone: int | None
+    nameless: tuple[int, ...]
+    most_bytes: int
+
+
+def match(columns: Sequence[str], column_map: Mapping[str, str], *, whole: bool = True) -> Shape:
+    """Match columns to fields; further columns keep their names.
+
+    Args:
+        columns: the source's names.
+        column_map: source column to field, which overrules the usual names.
+        whole: whether these are all columns of the source, so that one the map names must be among them.
+
+    Raises:
+        SourceError: no number column, or two columns for one field; the message lists the columns.
+    """
+    if whole:
+        for column in column_map:
+            if column not in columns:
+                raise SourceError(f"no column {column!r} to map; the columns are {_shown(columns)}")
+    mapped = {usual_field(field) for field in column_map.values()}
+    names: list[str] = []
+    for column in columns:
+        if column in column_map:
+            names.append(usual_field(column_map[column]))
+            continue
+        field = usual_field(column)
+        # A column whose usual meaning the map gave to another one travels under its own name.
+        names.append(column if field in mapped and column != field else field)
+    names = ["" if not name.strip() else name for name in names]
+    for name in dict.fromkeys(name for name in names if name and names.count(name) > 1):
+        twice = [column for column, field in zip(columns, names, strict=True) if field == name]
+        raise SourceError(
+            f"two columns for the field {name}: {_shown(twice)}; rename one, or say which with --map COLUMN={name}"
+            if len(set(twice)) > 1
+            else f"the column {name!r} stands {len(twice)} times; rename all but one"
+        )
+    if wire.PHONE_NUMBER not in names:
+        raise SourceError(
+            f"no number column; the columns are {_shown(columns)}; say which it is with --map COLUMN=phoneNumber"
+        )
+    return Shape(
+        tuple(names),
+        names.index(wire.PHONE_NUMBER),
+        names.index(wire.TIME_ZONE) if wire.TIME_ZONE in names else None,
+        tuple(index for index, name in enumerate(names) if not name),
+        sum(_ESCAPED_BYTES * (len(name) + wire.CHARACTERS_A_VALUE) + _FRAME_BYTES for name in names) + _FRAME_BYTES,
+    )
+
+
+def usual_field(name: str) -> str:
+    """The known field that a name means, letter case and separators aside; else the name itself."""
+    return _FIELDS.get(_loose(name), name)
+
+
+def is_number_name(name: str) -> bool:
+    """Whether a name is one of those for the number."""
+    return usual_field(name) == wire.PHONE_NUMBER
+
+
+def _shown(columns: Sequence[str]) -> str:
+    cut = [
+        column if len(column) <= _SHOWN_CHARACTERS else column[:_SHOWN_CHARACTERS] + "…"
+        for column in columns[:_SHOWN_COLUMNS]
+    ]
+    more = len(columns) - len(cut)
+    return ", ".join(map(repr, cut)) + (f" and {more} more" if more else "")

@@ -1,0 +1,261 @@
+"""A record becomes a contact's fields on the wire, or the reason code why it is none. Pure.
+
+Values travel as they are; an empty or all-blank one is an absent field. Only the number is touched: blanks,
+`-`, `.`, `(`, `)` and `/` are stripped from it, nothing else, and what is left must have the shape of E.164.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import zoneinfo
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import define, field
+
+from kore_campaign_async import wire
+from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.matching import Shape, is_number_name, match
+from kore_campaign_async.ingest.records import (
+    BAD_ROW,
+    BAD_TIME_ZONE,
+    BAD_VALUE,
+    INVALID_PHONE,
+    MISSING_PHONE,
+    TOO_LARGE,
+    TOO_MANY_COLUMNS,
+    VALUE_TOO_LONG,
+    Broken,
+    Record,
+    Slice,
+)
+
+# ASCII, since other digits would pass else; fullmatch, since `$` would let a line end through.
+_E164 = re.compile(r"\+?[1-9]\d{6,14}", re.ASCII).fullmatch
+
+# Blanks are those that stay on a line: a line end in a number is a torn record, not a separator.
+_BLANKS: Final = "\t \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_SEPARATORS: Final = dict.fromkeys(map(ord, _BLANKS + "-.()/"))
+
+_SHAPES_KEPT: Final = 1000
+
+
+def clean_number(text: str) -> str | None:
+    """A number without separators, or None if it has not the shape of E.164 then."""
+    if _E164(text):
+        return text
+    text = text.translate(_SEPARATORS)
+    return text if _E164(text) else None
+
+
+@functools.cache
+def time_zones() -> frozenset[str]:
+    """The names of the tz database."""
+    return frozenset(zoneinfo.available_timezones())
+
+
+def normalise(  # noqa: PLR0911  one return a reason; taken apart they would say no more
+    shape: Shape, values: Sequence[str], *, suspect: bool, room: int
+) -> tuple[int, dict[str, str]] | str:
+    """A number's key and the contact's fields, or a reason code.
+
+    Args:
+        shape: of the values; there are as many of them as it has names.
+        values: texts, in the shape's order.
+        suspect: whether a value can hold NUL, or text that is not Unicode, or be too long.
+        room: the most bytes that a contact may have as JSON.
+    """
+    given = values[shape.number]
+    number = given if _E164(given) else clean_number(given)
+    if number is None:
+        return INVALID_PHONE if given and not given.isspace() else MISSING_PHONE
+    contact = {name: value for name, value in zip(shape.names, values, strict=True) if value and not value.isspace()}
+    contact[wire.PHONE_NUMBER] = number
+    if shape.nameless:
+        if any(values[index].strip() for index in shape.nameless):
+            return BAD_ROW
+        contact.pop("", None)
+    if len(contact) > wire.COLUMNS_A_CONTACT:
+        return TOO_MANY_COLUMNS
+    if suspect and max(map(len, contact.values())) > wire.CHARACTERS_A_VALUE:
+        return VALUE_TOO_LONG
+    if shape.time_zone is not None:
+        zone = contact.get(wire.TIME_ZONE)
+        if zone is not None and zone not in time_zones():
+            return BAD_TIME_ZONE
+    if suspect and not _is_clean("".join(contact.values())):
+        return BAD_VALUE
+    if shape.most_bytes > room and len(wire.dumps(contact)) > room:
+        return TOO_LARGE
+    return int(number), contact
+
+
+def _is_clean(text: str) -> bool:
+    """Whether a text is free of NUL and of what is not Unicode, such as bytes of a file that were not UTF-8."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def text_of(value: Any) -> str | None:
+    """The text that a mapping's value travels as: "" for null; None if it can't travel."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, int) else None
+
+
+@define
+class Sorted:
+    """A slice's contacts, in parallel lists, and its rejected records with their rows and reason codes.
+
+    Attributes:
+        keys: the numbers, as integers: `+` makes no difference.
+        contacts: the fields on the wire.
+        records: the source's own.
+    """
+
+    rows: list[int] = field(factory=list)
+    keys: list[int] = field(factory=list)
+    contacts: list[dict[str, str]] = field(factory=list)
+    records: list[Record] = field(factory=list)
+    rejected: list[tuple[int, str, Record]] = field(factory=list)
+
+    def without(self, indices: Collection[int]) -> Sorted:
+        """The contacts but those at these indices."""
+        left_out = set(indices)
+        kept = [index for index in range(len(self.rows)) if index not in left_out]
+        return self._picked(kept)
+
+    def in_order(self) -> Sorted:
+        """The contacts in the order of their rows."""
+        return self._picked(sorted(range(len(self.rows)), key=self.rows.__getitem__))
+
+    def _picked(self, indices: list[int]) -> Sorted:
+        return Sorted(
+            [self.rows[index] for index in indices],
+            [self.keys[index] for index in indices],
+            [self.contacts[index] for index in indices],
+            [self.records[index] for index in indices],
+            self.rejected,
+        )
+
+
+@define
+class Normaliser:
+    """Normalises the slices of one source.
+
+    Attributes:
+        table: the shape of the records that are lists of cells; None for a source without a header.
+        column_map: source column to field, for the records that are mappings.
+        room: the most bytes that a contact may have as JSON.
+    """
+
+    table: Shape | None
+    column_map: Mapping[str, str]
+    room: int
+    _shapes: dict[tuple[Any, ...], Shape | str] = field(factory=dict, init=False, repr=False)
+
+    def sort(self, part: Slice) -> Sorted:
+        """Sort a slice's records into contacts and rejected ones."""
+        shape = self.table
+        records = part.records
+        if shape is not None and not part.suspect and self._is_plain(shape, records):
+            return self._sort_table(shape, part.first, records)  # type: ignore[arg-type]  # plain: all are lists
+        result = Sorted()
+        for row, record in enumerate(records, part.first):
+            self._sort_one(row, record, result, suspect=part.suspect)
+        return result
+
+    def _is_plain(self, shape: Shape, records: Sequence[Record]) -> bool:
+        """Whether all records are lists of cells, one for each name, which can't make a contact too large."""
+        return (
+            not shape.nameless
+            and shape.most_bytes <= self.room
+            and len(shape.names) <= wire.COLUMNS_A_CONTACT
+            and set(map(type, records)) == {list}
+            and set(map(len, records)) == {len(shape.names)}  # type: ignore[arg-type]  # all are lists
+        )
+
+    def _sort_table(self, shape: Shape, first: int, records: Sequence[list[str]]) -> Sorted:
+        """Check whole columns at once; only what fails there is looked at one by one."""
+        columns = list(zip(*records, strict=True))
+        numbers = columns[shape.number]
+        odd = {index for index, match in enumerate(map(_E164, numbers)) if match is None}
+        if shape.time_zone is not None and not time_zones().issuperset(columns[shape.time_zone]):
+            known = time_zones()
+            odd.update(index for index, zone in enumerate(columns[shape.time_zone]) if zone and zone not in known)
+        rows = list(range(first, first + len(records)))
+        plain = records
+        if odd:
+            kept = [index for index in range(len(records)) if index not in odd]
+            rows = [first + index for index in kept]
+            plain = [records[index] for index in kept]
+            numbers = tuple(numbers[index] for index in kept)
+        names = shape.names
+        if any("" in column or any(map(str.isspace, column)) for column in columns):
+            contacts = [
+                {name: cell for name, cell in zip(names, cells, strict=True) if cell and not cell.isspace()}
+                for cells in plain
+            ]
+        else:
+            contacts = [dict(zip(names, cells)) for cells in plain]  # noqa: B905  _is_plain saw to it
+        result = Sorted(rows, list(map(int, numbers)), contacts, list(plain))
+        for index in sorted(odd):
+            self._sort_one(first + index, records[index], result, suspect=False)
+        return result.in_order() if odd else result
+
+    def _sort_one(self, row: int, record: Record, result: Sorted, *, suspect: bool) -> None:
+        if isinstance(record, list):
+            sorted_out = self._of_cells(record, suspect=suspect)
+        elif isinstance(record, Broken):
+            sorted_out = record.reason
+        else:
+            sorted_out = self._of_mapping(record, suspect=suspect)
+        if isinstance(sorted_out, str):
+            result.rejected.append((row, sorted_out, record))
+        else:
+            result.rows.append(row)
+            result.keys.append(sorted_out[0])
+            result.contacts.append(sorted_out[1])
+            result.records.append(record)
+
+    def _of_cells(self, cells: list[str], *, suspect: bool) -> tuple[int, dict[str, str]] | str:
+        shape = self.table
+        if shape is None:
+            return BAD_ROW
+        missing = len(shape.names) - len(cells)
+        if missing < 0:
+            return BAD_ROW
+        return normalise(shape, cells + [""] * missing, suspect=suspect, room=self.room)
+
+    def _of_mapping(self, record: Mapping[Any, Any], *, suspect: bool) -> tuple[int, dict[str, str]] | str:
+        keys = tuple(record)
+        shape = self._shapes.get(keys)
+        if shape is None:
+            shape = self._shape_of(keys)
+            # Records of ever new keys must not fill the memory.
+            if len(self._shapes) < _SHAPES_KEPT:
+                self._shapes[keys] = shape
+        if isinstance(shape, str):
+            return shape
+        values = [text for text in map(text_of, record.values()) if text is not None]
+        if len(values) < len(keys):
+            return BAD_VALUE
+        return normalise(shape, values, suspect=suspect, room=self.room)
+
+    def _shape_of(self, keys: tuple[Any, ...]) -> Shape | str:
+        if not all(isinstance(key, str) and _is_clean(key) for key in keys):
+            return BAD_ROW
+        try:
+            return match(keys, self.column_map, whole=False)
+        except SourceError:
+            return BAD_ROW if any(map(is_number_name, keys)) else MISSING_PHONE

@@ -1,0 +1,115 @@
+"""What travels through the pipeline. Plain lists of rows, since a value per contact would cost more than the rest."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from kore_campaign_async import wire
+
+
+class State(enum.StrEnum):
+    """The one state that a contact ends in."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+    SUPPRESSED = "suppressed"
+    REFUSED = "refused"
+    UNCERTAIN = "uncertain"
+    UNSENT = "unsent"
+
+
+MISSING_PHONE: Final = "missing_phone"
+INVALID_PHONE: Final = "invalid_phone"
+VALUE_TOO_LONG: Final = "value_too_long"
+TOO_MANY_COLUMNS: Final = "too_many_columns"
+BAD_TIME_ZONE: Final = "bad_time_zone"
+BAD_VALUE: Final = "bad_value"
+BAD_ROW: Final = "bad_row"
+UNCLOSED_QUOTE: Final = "unclosed_quote"
+TOO_LARGE: Final = "too_large"
+
+
+@frozen
+class Broken:
+    """A record that could not be read as one, with the reason code and the source's own text."""
+
+    reason: str
+    text: str = field(repr=False)
+
+
+#: A table's cells, a mapping, or what could not be read as either.
+Record = list[str] | Mapping[Any, Any] | Broken
+
+
+@frozen
+class Slice:
+    """Records that follow each other in a source; the first one's row number is `first`.
+
+    Attributes:
+        suspect: whether a value can hold NUL, or bytes that were not UTF-8, or be longer than the API takes.
+    """
+
+    first: int
+    records: Sequence[Record]
+    suspect: bool = False
+
+
+@frozen(eq=False)
+class Batch:
+    """Contacts for one call, in the source's order.
+
+    Attributes:
+        encoded: the contacts as JSON objects with commas between them.
+    """
+
+    number: int
+    rows: Sequence[int]
+    encoded: bytes = field(repr=False)
+    records: Sequence[Record] = field(repr=False)
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Split in two; only for batches of two contacts or more."""
+        contacts = wire.loads(b"[" + self.encoded + b"]")
+        middle = len(contacts) // 2
+        first, second = (
+            Batch(self.number, self.rows[part], wire.dumps(contacts[part])[1:-1], self.records[part])
+            for part in (slice(middle), slice(middle, None))
+        )
+        return first, second
+
+
+@frozen
+class Outcome:
+    """What became of one contact.
+
+    Attributes:
+        row: the record's number in the source; the first is 1, a header is not counted.
+        state: the state that it ended in.
+        reason: why; empty for an accepted one.
+        record: the source's own columns.
+    """
+
+    row: int
+    state: State
+    reason: str
+    record: Mapping[str, Any] = field(repr=False)
+
+
+@frozen(eq=False)
+class Settled:
+    """Contacts that ended in one state: row numbers, their records, and a reason each or one for all."""
+
+    state: State
+    rows: Sequence[int]
+    records: Sequence[Record] = field(repr=False)
+    reasons: Sequence[str] | str = ""
+
+    def entries(self) -> Iterator[tuple[int, str, Record]]:
+        """Each contact's row number, reason and record."""
+        reasons = [self.reasons] * len(self.rows) if isinstance(self.reasons, str) else self.reasons
+        return zip(self.rows, reasons, self.records, strict=True)

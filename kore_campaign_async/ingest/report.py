@@ -1,0 +1,135 @@
+"""The account of a run: a pure fold over what was settled."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from attrs import asdict, define, field, fields, frozen
+
+from kore_campaign_async.errors import AccountingError
+from kore_campaign_async.ingest.records import Settled, State
+
+
+@frozen(kw_only=True)
+class Counts:
+    """How many contacts were read, and how many are in each state."""
+
+    read: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    suppressed: int = 0
+    refused: int = 0
+    uncertain: int = 0
+    unsent: int = 0
+
+    @property
+    def settled(self) -> int:
+        """The sum of the states."""
+        return sum(getattr(self, state) for state in State)
+
+
+@frozen(kw_only=True)
+class Calls:
+    """Attempts of `addContacts`: with a byte written, after a first one, and throttled."""
+
+    sent: int = 0
+    retried: int = 0
+    throttled: int = 0
+
+
+@frozen(kw_only=True)
+class IngestReport:
+    """What became of a run.
+
+    Attributes:
+        state: `finished`, or `stopped` before all was sent.
+        seconds: from opening the source to the last outcome, waits included.
+        contacts_per_second: accepted / seconds.
+        source_exhausted: whether everything was taken from the source.
+        stopped_because: one sentence, or None.
+        notices: what a person should know of how the source was read.
+    """
+
+    run_id: str
+    state: Literal["finished", "stopped"]
+    contact_list: str
+    source: str
+    started_at: str
+    finished_at: str
+    counts: Counts
+    calls: Calls
+    seconds: float
+    contacts_per_second: float
+    source_exhausted: bool
+    stopped_because: str | None = None
+    notices: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as `report.json` holds it."""
+        return asdict(self, value_serializer=lambda _i, _a, value: list(value) if isinstance(value, tuple) else value)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` made; fields of a newer version are passed over. KeyError, TypeError if it is none."""
+        known = {one.name for one in fields(cls)}
+        rest = {name: item for name, item in value.items() if name in known}
+        rest["counts"] = Counts(**value["counts"])
+        rest["calls"] = Calls(**value["calls"])
+        rest["notices"] = tuple(value.get("notices", ()))
+        return cls(**rest)
+
+    @property
+    def exit_status(self) -> int:
+        """What the shell answers: 4 stopped, 3 uncertain, 1 rejected or refused, else 0."""
+        if self.state == "stopped":
+            return 4
+        if self.counts.uncertain:
+            return 3
+        return 1 if self.counts.rejected or self.counts.refused else 0
+
+
+@define
+class Tally:
+    """Counts while a run goes on.
+
+    `read` is counted where the source is read, the states where they are settled: two counts that must meet.
+    """
+
+    read: int = 0
+    states: dict[State, int] = field(factory=lambda: dict.fromkeys(State, 0))
+    sent: int = 0
+    retried: int = 0
+    throttled: int = 0
+
+    def fold(self, settled: Settled) -> None:
+        """Add contacts that are settled."""
+        self.states[settled.state] += len(settled.rows)
+
+    @property
+    def settled(self) -> int:
+        """How many contacts are settled."""
+        return sum(self.states.values())
+
+    def counts(self, *, in_flight: int = 0) -> Counts:
+        """The counts as they are now; contacts that are neither settled nor in flight count as unsent."""
+        states = {state.value: count for state, count in self.states.items()}
+        states["uncertain"] += in_flight
+        states["unsent"] += self.read - self.settled - in_flight
+        return Counts(read=self.read, **states)
+
+    def check(self) -> None:
+        """Raise AccountingError unless every contact read is settled."""
+        if self.read != self.settled:
+            raise AccountingError(f"{self.read} contacts were read, but {self.settled} are settled: please report this")
+
+    def calls(self) -> Calls:
+        """The calls as they are now."""
+        return Calls(sent=self.sent, retried=self.retried, throttled=self.throttled)
+
+
+def timestamp(moment: dt.datetime) -> str:
+    """A moment as `report.json` writes it."""
+    return moment.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

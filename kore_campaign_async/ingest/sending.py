@@ -1,0 +1,143 @@
+"""A batch in, its outcomes out. Retries and splits stay inside; an API error never leaves.
+
+A sender may know the client, batches and outcomes. It knows nothing of sources, files and queues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import define, field
+
+from kore_campaign_async.client import Attempt, CampaignClient
+from kore_campaign_async.errors import (
+    CallError,
+    CallOutcome,
+    CredentialsError,
+    ForbiddenError,
+    NotFoundError,
+    NotSentError,
+    PayloadTooLargeError,
+    ThrottledError,
+    UnauthorizedError,
+)
+from kore_campaign_async.ingest.breaker import BATCHES, Breaker
+from kore_campaign_async.ingest.records import Batch, Settled, State
+
+# After these no batch fares better: the run stops, and the batch stays unsent, so that it can be completed.
+_ENDS_THE_RUN: Final = (
+    CredentialsError,
+    ForbiddenError,
+    NotFoundError,
+    NotSentError,
+    ThrottledError,
+    UnauthorizedError,
+)
+
+
+@define(kw_only=True)
+class Sender:
+    """Sends batches to one list, one after another.
+
+    Attributes:
+        client: pays the budget and retries.
+        contact_list: the list's name.
+        repeatable: whether a call that may have been processed can be sent again.
+        breaker: shared by all senders of a run.
+        on_attempt: called with every attempt that ended.
+        stop: why the run should stop, once a batch has shown it.
+    """
+
+    client: CampaignClient
+    contact_list: str
+    repeatable: bool
+    breaker: Breaker
+    on_attempt: Callable[[Attempt], None]
+    stop: str | None = field(default=None, init=False)
+    _batch: Batch | None = field(default=None, init=False)
+    _settled: list[Settled] = field(factory=list, init=False)
+    _in_flight: int = field(default=0, init=False)
+    _maybe_processed: bool = field(default=False, init=False)
+
+    async def send(self, batch: Batch) -> list[Settled]:
+        """Send a batch, in parts where the server finds it too large; return its contacts, settled."""
+        self._batch, self._settled = batch, []
+        await self._send(batch)
+        self._batch = None
+        return self._settled
+
+    @property
+    def in_flight(self) -> int:
+        """How many contacts are in a call that may have been processed, and are not settled yet."""
+        return self._in_flight
+
+    def abandon(self) -> list[Settled]:
+        """Settle the batch whose sending was cancelled: what was in flight is uncertain, what came after unsent."""
+        batch, self._batch = self._batch, None
+        if batch is None:
+            return []
+        # Parts are sent in order, so what is settled is a beginning of the batch.
+        begin = sum(len(settled.rows) for settled in self._settled)
+        end = begin + self._in_flight
+        self._in_flight = 0
+        ends = (
+            (State.UNCERTAIN, slice(begin, end), "cancelled while the call was in flight"),
+            (State.UNSENT, slice(end, None), ""),
+        )
+        rest = [Settled(state, batch.rows[part], batch.records[part], reason) for state, part, reason in ends]
+        return self._settled + [settled for settled in rest if settled.rows]
+
+    async def _send(self, batch: Batch) -> None:
+        place = self.breaker.sending()
+        error = await self._call(batch)
+        if error is None:
+            self.breaker.accepted(place)
+            self._settled.append(Settled(State.ACCEPTED, batch.rows, batch.records))
+            return
+        if isinstance(error, PayloadTooLargeError) and len(batch.rows) > 1 and not self._maybe_processed:
+            for half in batch.halves():
+                if self.stop is None:
+                    await self._send(half)
+                else:
+                    self._settled.append(Settled(State.UNSENT, half.rows, half.records))
+            return
+        state, reason = self._end_of(error)
+        self._settled.append(Settled(state, batch.rows, batch.records, reason))
+        if isinstance(error, _ENDS_THE_RUN):
+            self.stop = str(error)
+        elif self.breaker.failed(place, f"{state} {type(error).__name__}"):
+            self.stop = f"{BATCHES} batches ended the same way, none after them was accepted: {error}"
+
+    def _end_of(self, error: CallError | CredentialsError) -> tuple[State, str]:
+        """The state of a batch whose call failed, and why."""
+        happened = error.happened if isinstance(error, CallError) else str(error)
+        # Whatever the last attempt came to: an earlier one may have been processed.
+        if self._maybe_processed:
+            return State.UNCERTAIN, happened
+        if isinstance(error, _ENDS_THE_RUN):
+            return State.UNSENT, ""
+        return State.REFUSED, happened
+
+    async def _call(self, batch: Batch) -> CallError | CredentialsError | None:
+        request = self.client.add_encoded_contacts(
+            self.contact_list, batch.encoded, contacts=len(batch.rows), repeatable=self.repeatable
+        )
+
+        async def before_attempt(_number: int) -> None:
+            self._in_flight = len(batch.rows)
+
+        def after_attempt(attempt: Attempt) -> None:
+            self._maybe_processed |= attempt.outcome is CallOutcome.MAYBE_PROCESSED
+            self._in_flight = len(batch.rows) if self._maybe_processed else 0
+            self.on_attempt(attempt)
+
+        failure: CallError | CredentialsError | None = None
+        self._maybe_processed = False
+        try:
+            await self.client.send(request, before_attempt=before_attempt, after_attempt=after_attempt)
+        except (CallError, CredentialsError) as error:
+            failure = error
+        # A cancelled call does not come here: `abandon` settles it.
+        self._in_flight = 0
+        return failure

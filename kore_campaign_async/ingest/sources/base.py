@@ -1,0 +1,106 @@
+"""What every source offers to the pipeline, and what sources of mappings share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import orjson
+
+from kore_campaign_async import wire
+from kore_campaign_async.ingest.matching import usual_field
+from kore_campaign_async.ingest.records import Broken, Record, Slice
+
+#: How many records a slice has at most: so few that the event loop gets its turn every few milliseconds.
+SLICE_RECORDS: Final = 500
+
+#: What outcome files show of records that are mappings: the known fields, then all of it as JSON.
+MAPPING_COLUMNS: Final = (*wire.CONTACT_FIELDS, "record")
+
+
+class Source(Protocol):
+    """A source of contacts, read once from its beginning.
+
+    Attributes:
+        name: how reports name it.
+        header: the names of its columns, after `open`; None where records are mappings.
+        columns: what outcome files show of a record, after `open`.
+        notices: what a person should know of how it is read, after `open`.
+    """
+
+    name: str
+    header: tuple[str, ...] | None
+    columns: tuple[str, ...]
+    notices: tuple[str, ...]
+
+    async def open(self) -> None:
+        """Read as far as the header. SourceError tells what is wrong."""
+        ...
+
+    def slices(self) -> AsyncGenerator[Slice, None]:
+        """Yield the records, and let the event loop have its turn between slices."""
+        ...
+
+    def rest(self) -> Sequence[Record]:
+        """Records that were taken but not yielded, once `slices` was closed before its end."""
+        ...
+
+    def fraction(self) -> float | None:
+        """How much is read, 0.0 to 1.0; None where nobody can know."""
+        ...
+
+    def cells(self, record: Record) -> Sequence[str]:
+        """A record as the cells of `columns`."""
+        ...
+
+    def fields(self, record: Record) -> Mapping[str, Any]:
+        """A record by the source's own names."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        ...
+
+
+class MappingSource:
+    """What sources of mappings share: they have no header, and outcome files show the known fields and the JSON."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.header: tuple[str, ...] | None = None
+        self.columns: tuple[str, ...] = MAPPING_COLUMNS
+        self.notices: tuple[str, ...] = ()
+
+    def rest(self) -> Sequence[Record]:
+        """Nothing, as long as a record is yielded with the slice it was taken in."""
+        return ()
+
+    def cells(self, record: Record) -> Sequence[str]:
+        """The known fields, then the record as JSON."""
+        return mapping_cells(record)
+
+    def fields(self, record: Record) -> Mapping[str, Any]:
+        """The mapping itself; of a record that could not be read, its text."""
+        return record if isinstance(record, Mapping) else {"record": mapping_cells(record)[-1]}
+
+
+def mapping_cells(record: Record) -> list[str]:
+    """A mapping as the cells of `MAPPING_COLUMNS`, its fields found by their usual names."""
+    if isinstance(record, Broken):
+        return [""] * len(wire.CONTACT_FIELDS) + [record.text]
+    assert isinstance(record, Mapping)  # noqa: S101  a source of mappings makes no lists
+    known = {usual_field(key): value for key, value in record.items() if isinstance(key, str)}
+    return [*(_cell(known.get(field)) for field in wire.CONTACT_FIELDS), _as_json(record)]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _as_json(value)
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # it has no form in JSON, such as text that is not Unicode
+        return repr(value)

@@ -1,0 +1,59 @@
+"""An NDJSON file, or NDJSON on standard input: a JSON object a line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from kore_campaign_async import wire
+from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource
+from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
+
+
+class NdjsonFile(MappingSource):
+    """Yields an NDJSON file's objects. Blank lines are none; a line that is no object is a `bad_row`."""
+
+    def __init__(self, blocks: Blocks, first: bytes) -> None:
+        super().__init__(blocks.name)
+        self._blocks = blocks
+        self._block = first
+        self._cutter = LineCutter()
+
+    async def open(self) -> None:
+        """Check that there is something to read."""
+        if not self._block.strip():
+            raise SourceError(f"{self.name} is empty: it needs a JSON object a line")
+
+    async def slices(self) -> AsyncGenerator[Slice, None]:
+        """Yield the records; the event loop gets its turn between two slices."""
+        row = 1
+        while True:
+            lines = self._cutter.feed(self._block) if self._block else self._cutter.flush()
+            lines = [line for line in lines if not line.isspace()]
+            for start in range(0, len(lines), SLICE_RECORDS):
+                part = lines[start : start + SLICE_RECORDS]
+                records = [_record(line) for line in part]
+                yield Slice(row, records, suspect=not are_clean(part) or any("\\u0000" in line for line in part))
+                row += len(records)
+                await asyncio.sleep(0)
+            if not self._block:
+                return
+            self._block = await self._blocks.read()
+
+    def fraction(self) -> float | None:
+        """How much of the file is read."""
+        return self._blocks.fraction()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._blocks.close()
+
+
+def _record(line: str) -> Record:
+    try:
+        value = wire.loads(line)
+    except (ValueError, TypeError):  # TypeError: bytes that were not UTF-8
+        value = None
+    return value if isinstance(value, dict) else Broken(BAD_ROW, line.rstrip("\r\n"))

@@ -1,0 +1,94 @@
+"""Contacts from the caller's own program: any iterable or async iterable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence, Sized
+from contextlib import aclosing
+from itertools import islice
+from typing import Any
+
+from kore_campaign_async import wire
+from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource
+from kore_campaign_async.models import Contact
+
+
+class Objects(MappingSource):
+    """Yields what an iterable holds: `Contact`, mappings, or numbers as text; anything else is a `bad_row`.
+
+    A plain iterable is advanced in the event loop's own thread, so one that blocks should be an async one.
+    """
+
+    def __init__(self, items: Iterable[Any] | AsyncIterable[Any]) -> None:
+        super().__init__(type(items).__name__)
+        self._items = items
+        self._total = len(items) if isinstance(items, Sized) else 0
+        self._read = 0
+        self._part: list[Any] = []
+
+    async def open(self) -> None:
+        """Nothing is read yet: an iterable may be empty."""
+
+    async def slices(self) -> AsyncGenerator[Slice, None]:
+        """Yield the records; the event loop gets its turn between two slices."""
+        fill = self._filled_async() if isinstance(self._items, AsyncIterable) else self._filled(self._items)
+        async with aclosing(fill):
+            try:
+                async for _ in fill:
+                    yield self._slice()
+            except Exception:
+                # What came before the failure was taken from the caller, so it is accounted for.
+                if self._part:
+                    yield self._slice()
+                raise
+
+    async def _filled(self, items: Iterable[Any]) -> AsyncGenerator[None, None]:
+        iterator = iter(items)
+        while True:
+            self._part.extend(islice(iterator, SLICE_RECORDS))
+            if not self._part:
+                return
+            yield
+            await asyncio.sleep(0)
+
+    async def _filled_async(self) -> AsyncGenerator[None, None]:
+        assert isinstance(self._items, AsyncIterable)  # noqa: S101  chosen by this
+        async for item in self._items:
+            self._part.append(item)
+            if len(self._part) == SLICE_RECORDS:
+                yield
+                await asyncio.sleep(0)
+        if self._part:
+            yield
+
+    def _slice(self) -> Slice:
+        first = self._read + 1
+        return Slice(first, self.rest(), suspect=True)
+
+    def rest(self) -> Sequence[Record]:
+        """What was taken from the iterable since the last slice."""
+        part, self._part = self._part, []
+        self._read += len(part)
+        return [_record(item) for item in part]
+
+    def fraction(self) -> float | None:
+        """How much is read of an iterable with a length."""
+        return min(1.0, self._read / self._total) if self._total else None
+
+    def close(self) -> None:
+        """The iterable is the caller's."""
+
+
+def _record(item: Any) -> Record:
+    if isinstance(item, str):
+        return {wire.PHONE_NUMBER: item}
+    if isinstance(item, Contact):
+        if any(name in wire.CONTACT_FIELDS for name in item.extra):
+            return Broken(BAD_ROW, repr(item))
+        unstructured: dict[str, Any] = wire.converter.unstructure(item)
+        return unstructured
+    if isinstance(item, Mapping):
+        # A copy: what the caller does with it later must not change what is sent.
+        return dict(item)
+    return Broken(BAD_ROW, repr(item))
