@@ -1,0 +1,1 @@
+"""The shell: arguments become settings, settings a call or a run, and its outcome text and an exit status."""

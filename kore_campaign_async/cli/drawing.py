@@ -1,0 +1,145 @@
+"""What people see: tables, and a run's progress as a bar or as plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from kore_campaign_async.config import Progress
+from kore_campaign_async.ingest.report import IngestReport
+from kore_campaign_async.models import ContactList
+
+_LINE_SECONDS: Final = 10.0
+
+_MEANINGS: Final = {
+    "accepted": ("queued by the API", None),
+    "rejected": ("not a valid contact", "rejected.csv"),
+    "duplicate": ("its number came earlier in the source", "left_out.csv"),
+    "suppressed": ("on a do-not-contact file", "left_out.csv"),
+    "refused": ("the API said no", "refused.csv"),
+    "uncertain": ("may have been processed, nobody knows", "uncertain.csv"),
+    "unsent": ("not sent", None),
+}
+_COLOURS: Final = {
+    "accepted": "green",
+    "rejected": "yellow",
+    "refused": "red",
+    "uncertain": "magenta",
+    "unsent": "red",
+}
+
+
+def show_report(report: IngestReport, directory: Path | None) -> None:
+    """Print a report as a table, with where to find what was not accepted."""
+    console = Console(soft_wrap=True, highlight=False)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_column()
+    table.add_column()
+    for state, (meaning, file) in _MEANINGS.items():
+        count = getattr(report.counts, state)
+        style = _COLOURS.get(state, "") if count else "dim"
+        table.add_row(
+            Text(f"{count:,}", style),
+            Text(state, style),
+            Text(meaning, "dim" if not count else ""),
+            Text(file if count and file and directory is not None else ""),
+        )
+    table.add_section()
+    table.add_row(Text(f"{report.counts.read:,}", "bold"), Text("read", "bold"), "", "")
+    console.print(Text.assemble((report.source, "bold"), " → contact list ", (report.contact_list, "bold")))
+    console.print(table)
+    calls = report.calls
+    console.print(
+        f"{calls.sent:,} calls sent, {calls.retried:,} of them retries, {calls.throttled:,} throttled;"
+        f" {report.seconds:,.1f} s, {report.contacts_per_second:,.0f} contacts accepted a second"
+    )
+    if report.stopped_because is not None:
+        console.print(Text(f"stopped: {report.stopped_because}", "red"))
+        if not report.source_exhausted:
+            console.print(Text("the source was not read to its end", "red"))
+    if directory is not None:
+        console.print(Text(f"run directory: {directory}"))
+
+
+def show_lists(lists: Sequence[ContactList]) -> None:
+    """Print contact lists as a table."""
+    console = Console(highlight=False)
+    if not lists:
+        console.print("no contact lists")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name, justify, fold in (
+        ("name", "left", "fold"),
+        ("id", "left", "fold"),
+        ("contacts", "right", "fold"),
+        ("status", "left", "fold"),
+        ("source", "left", "fold"),
+    ):
+        table.add_column(name, justify=justify, overflow=fold)  # type: ignore[arg-type]  # literals all
+    for one in lists:
+        contacts = "" if one.total_record_count is None else f"{one.total_record_count:,}"
+        table.add_row(*map(Text, (one.name, one.id, contacts, one.status or "", one.source or "")))
+    console.print(table)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[Progress], None]]:
+    """Show a run's progress on standard error: a bar in a terminal, else a line now and then."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    with Bar(
+        SpinnerColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        expand=True,
+    ) as bar:
+        task = bar.add_task("looking up the list", total=None)
+
+        def update(now: Progress) -> None:
+            bar.update(
+                task,
+                total=1.0 if now.fraction is not None else None,
+                completed=now.fraction or 0.0,
+                description=_said(now),
+            )
+
+        yield update
+
+
+class _Lines:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said_at = 0.0
+
+    def __call__(self, now: Progress) -> None:
+        if now.seconds >= self._said_at + _LINE_SECONDS:
+            self._said_at = now.seconds
+            self._console.print(_said(now), soft_wrap=True)
+
+
+def _said(now: Progress) -> str:
+    per_second = now.settled / now.seconds if now.seconds > 0 else 0.0
+    left = ""
+    if now.fraction and now.seconds > 1:
+        left = f", {_duration(now.seconds * (1 - now.fraction) / now.fraction)} left"
+    return f"{now.settled:,} contacts, {now.calls:,} calls, {per_second:,.0f}/s{left}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

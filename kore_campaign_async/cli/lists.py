@@ -1,0 +1,82 @@
+"""`lists`, `create` and `update`: one call each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kore_campaign_async.cli import asking
+from kore_campaign_async.client import CampaignClient
+
+
+def _print_json(value: Any) -> None:
+    import orjson  # noqa: PLC0415  only this needs it
+
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+@click.command("lists")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's own objects, as an array.")
+@asking.command
+async def lists_command(*, as_json: bool) -> int:
+    """Show the contact lists of the application."""
+    async with CampaignClient.from_env() as client:
+        found = await client.list_contact_lists()
+    if as_json:
+        _print_json([one.raw for one in found])
+        return 0
+    from kore_campaign_async.cli import drawing  # noqa: PLC0415  rich is imported when it draws
+
+    drawing.show_lists(found)
+    return 0
+
+
+@click.command("create")
+@click.argument("name")
+@click.option("--description", required=True, metavar="TEXT", help="1 to 256 characters.")
+@click.option("--allow-duplicates", is_flag=True, help="Keep a number that the list already has.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's own object.")
+@asking.command
+async def create_command(*, name: str, description: str, allow_duplicates: bool, as_json: bool) -> int:
+    """Create a contact list called NAME (1 to 48 characters)."""
+    async with CampaignClient.from_env() as client:
+        made = await client.create_contact_list(name, description, allow_duplicates=allow_duplicates)
+    if as_json:
+        _print_json(made.raw)
+    else:
+        click.echo(f"created {made.name!r}: {made.id}")
+    return 0
+
+
+@click.command("update")
+@click.argument("contact_list_id", metavar="ID")
+@click.option("--name", metavar="TEXT", help="1 to 48 characters.")
+@click.option("--description", metavar="TEXT", help="1 to 256 characters.")
+@click.option("--allow-duplicates/--no-allow-duplicates", default=None, help="Whether the list keeps duplicates.")
+@click.option("--source", metavar="WORD", help="The vendor's word for where the contacts come from.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's own reply.")
+@asking.command
+async def update_command(
+    *,
+    contact_list_id: str,
+    name: str | None,
+    description: str | None,
+    allow_duplicates: bool | None,
+    source: str | None,
+    as_json: bool,
+) -> int:
+    """Update the contact list with this ID; what is left out stays as it is."""
+    async with CampaignClient.from_env() as client:
+        updated = await client.update_contact_list(
+            contact_list_id,
+            name=name,
+            description=description,
+            allow_duplicates=allow_duplicates,
+            source=source,
+        )
+    if as_json:
+        _print_json(updated.raw)
+    else:
+        click.echo(f"updated {updated.contact_list_id}" + (f": {updated.message}" if updated.message else ""))
+    return 0

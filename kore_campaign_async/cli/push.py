@@ -1,0 +1,215 @@
+"""`push`: contacts from a source into a contact list."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import gc
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import orjson
+
+from kore_campaign_async.cli import asking
+from kore_campaign_async.client import CampaignClient
+from kore_campaign_async.config import BatchLimits, IngestOptions, NewList, OnUncertain, Timeouts
+from kore_campaign_async.errors import CallError, RunDirectoryError
+from kore_campaign_async.ingest.files import read_report
+from kore_campaign_async.ingest.report import IngestReport
+from kore_campaign_async.ingest.run import ingest_contacts, new_run_id
+
+_GC_THRESHOLD: Final = 100_000
+
+
+def _column_map(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    mapped: dict[str, str] = {}
+    for text in texts:
+        column, equals, field = text.rpartition("=")
+        if not equals or not column or not field.strip():
+            raise click.BadParameter(f"{text!r} is not written COLUMN=FIELD, such as 'Customer ID=uniqueId'")
+        if column in mapped:
+            raise click.BadParameter(f"the column {column!r} is mapped twice")
+        mapped[column] = field.strip()
+    return mapped
+
+
+@click.command("push")
+@click.argument("source")
+@click.option("--list", "contact_list", required=True, metavar="NAME", help="The contact list's name.")
+@click.option("--create", is_flag=True, help="Make the list if there is none of this name.")
+@click.option("--description", metavar="TEXT", help="Of the list that --create makes.")
+@click.option("--allow-duplicates", is_flag=True, help="The list that --create makes keeps duplicates.")
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the outcome files and the report go.  [default: ./kore-runs/<UTC>-<id>]",
+)
+@click.option("--max-contacts", type=click.IntRange(1), default=1000, show_default=True, help="In one call.")
+@click.option("--max-bytes", type=click.IntRange(1), default=1 << 20, show_default=True, help="In one call's body.")
+@click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Calls in flight at most.")
+@click.option(
+    "--rate",
+    "texts",
+    type=asking.RatesType(),
+    multiple=True,
+    help="The account's limit, repeatable; none for no limit.  [default: KORE_RATE, else 60/60]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For one attempt of a call.",
+)
+@click.option(
+    "--on-uncertain",
+    type=click.Choice(["auto", "hold", "resend"]),
+    default="auto",
+    show_default=True,
+    help="Whether a call that may have been processed is sent again; auto: if the list drops duplicates.",
+)
+@click.option("--list-drops-duplicates", is_flag=True, help="The list drops duplicates, though the API doesn't tell.")
+@click.option("--keep-duplicates", is_flag=True, help="Send a number again that came earlier in the source.")
+@click.option(
+    "--suppress",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A do-not-contact file, repeatable: numbers that are left out.",
+)
+@click.option(
+    "--map",
+    "column_map",
+    multiple=True,
+    callback=_column_map,
+    metavar="COLUMN=FIELD",
+    help="Which field a column is, repeatable.",
+)
+@click.option("--dry-run", is_flag=True, help="Check everything and send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else on standard output.")
+@asking.command
+async def push_command(
+    *,
+    source: str,
+    contact_list: str,
+    create: bool,
+    description: str | None,
+    allow_duplicates: bool,
+    run_dir: Path | None,
+    max_contacts: int,
+    max_bytes: int,
+    concurrency: int,
+    texts: tuple[str, ...],
+    timeout: float,  # noqa: ASYNC109  of an attempt, not of this function
+    on_uncertain: OnUncertain,
+    list_drops_duplicates: bool,
+    keep_duplicates: bool,
+    suppress: tuple[Path, ...],
+    column_map: dict[str, str],
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Push the contacts of SOURCE into a contact list, and account for every one.
+
+    SOURCE is a CSV or NDJSON file, or - for standard input. The exit status is 0 if every contact was
+    accepted or left out on purpose, 1 if some were rejected or refused, 3 if some are uncertain, 4 if the run
+    was stopped early, and 2 if something was wrong and nothing was sent.
+    """
+    if create and description is None:
+        raise click.UsageError("--create needs a --description for the list")
+    if not create and (description is not None or allow_duplicates):
+        raise click.UsageError("--description and --allow-duplicates go with --create")
+    settings: dict[str, Any] = {"rate": asking.rates(texts)} if texts else {}
+    options = IngestOptions(
+        batch=BatchLimits(max_contacts=max_contacts, max_bytes=max_bytes),
+        concurrency=concurrency,
+        on_uncertain=on_uncertain,
+        list_drops_duplicates=list_drops_duplicates,
+        keep_duplicates=keep_duplicates,
+        suppress=suppress,
+        column_map=column_map,
+        create=NewList(description=description, allow_duplicates=allow_duplicates) if description is not None else None,
+        dry_run=dry_run,
+    )
+    directory = run_dir if run_dir is not None else default_run_dir()
+    # This process does nothing else, and what it makes by the million has no cycles: looking for some in it took a
+    # tenth of its time. What is loaded by now stays anyway.
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+    try:
+        async with CampaignClient.from_env(
+            timeouts=Timeouts(total_seconds=timeout, connect_seconds=min(10.0, timeout)), **settings
+        ) as client:
+            report = await push_and_watch(client, source, contact_list, directory, options)
+    except CallError as error:
+        # Only looking the list up, or making it, ends this way: no contact was read.
+        asking.fail(f"{error}; nothing was sent", asking.WRONG)
+    show(report, None if dry_run else directory, as_json=as_json)
+    return report.exit_status
+
+
+def default_run_dir() -> Path:
+    """A directory for a run that has no other."""
+    return Path("kore-runs") / new_run_id(dt.datetime.now(dt.UTC))
+
+
+async def push_and_watch(
+    client: CampaignClient, source: str | Path, contact_list: str, directory: Path, options: IngestOptions
+) -> IngestReport:
+    """Push with progress on standard error, and stop in order when a signal comes.
+
+    The first SIGINT or SIGTERM cancels the run, which settles and reports what was on its way.
+    """
+    from attrs import evolve  # noqa: PLC0415
+
+    from kore_campaign_async.cli import drawing  # noqa: PLC0415  rich is imported when it draws
+
+    with drawing.progress() as watch:
+        run = asyncio.ensure_future(
+            ingest_contacts(
+                client,
+                str(source),
+                contact_list=contact_list,
+                run_dir=directory,
+                options=evolve(options, progress=watch),
+            )
+        )
+        with _cancelled_by_signals(run), contextlib.suppress(asyncio.CancelledError):
+            return await run
+    try:
+        if not options.dry_run:
+            return read_report(directory)
+    except RunDirectoryError:
+        pass  # it was cancelled before it began
+    return asking.fail("stopped before anything was sent", asking.WRONG)
+
+
+@contextlib.contextmanager
+def _cancelled_by_signals(task: asyncio.Future[IngestReport]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for one in signals:
+        loop.add_signal_handler(one, task.cancel)
+    try:
+        yield
+    finally:
+        for one in signals:
+            loop.remove_signal_handler(one)
+
+
+def show(report: IngestReport, directory: Path | None, *, as_json: bool) -> None:
+    """Print a run's report on standard output, and what a person should know of its source on standard error."""
+    for notice in report.notices:
+        click.echo(f"note: {notice}", err=True)
+    if as_json:
+        click.echo(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2).decode())
+        return
+    from kore_campaign_async.cli import drawing  # noqa: PLC0415  rich is imported when it draws
+
+    drawing.show_report(report, directory)

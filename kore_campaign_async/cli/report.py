@@ -1,0 +1,31 @@
+"""`report`: what became of a run, from its directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import orjson
+
+from kore_campaign_async.cli import asking
+from kore_campaign_async.errors import RunDirectoryError
+from kore_campaign_async.ingest.files import read_report
+
+
+@click.command("report")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as it stands in report.json.")
+def report_command(*, run_dir: Path, as_json: bool) -> None:
+    """Show the report of the run in RUN_DIR, also of one that is running or was killed."""
+    try:
+        report = read_report(run_dir)
+    except RunDirectoryError as error:
+        asking.fail(str(error), asking.WRONG)
+    if as_json:
+        click.echo(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        from kore_campaign_async.cli import drawing  # noqa: PLC0415  rich is imported when it draws
+
+        drawing.show_report(report, run_dir)
+    sys.exit(0)
