@@ -6,6 +6,7 @@ transport, at the moment the header is written.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import time
@@ -226,8 +227,18 @@ class _CallableCredentials(_Guarded):
         self._function = function
 
     async def token(self) -> Token:
-        """Ask the function."""
-        return Token(await self._function())
+        """Ask the function; whatever it fails at is the cause of a CredentialsError."""
+        try:
+            return Token(await self._function())
+        except CredentialsError:
+            raise
+        except Exception as error:
+            raise CredentialsError(f"the function for tokens failed: {type(error).__name__}") from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+        raise CredentialsError("the function for tokens was cancelled from within")
 
     async def renew(self, rejected: Token) -> bool:
         """Tell that the function can be asked again."""

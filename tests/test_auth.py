@@ -218,12 +218,15 @@ async def test_whatever_is_async_and_callable_will_do(given_function: Callable[[
     assert (await as_credentials(given_function).token()).reveal() == TOKEN_TEXT
 
 
-async def test_what_the_function_raises_is_the_callers_own() -> None:
+async def test_what_the_function_raises_is_the_cause_of_ours() -> None:
+    """A run knows what to do with our error; the caller finds their own behind it."""
+
     async def fetch() -> str:
         raise ConnectionError("the vault is closed")
 
-    with pytest.raises(ConnectionError, match="the vault is closed"):
+    with pytest.raises(CredentialsError, match="the function for tokens failed: ConnectionError") as caught:
         await as_credentials(fetch).token()
+    assert isinstance(caught.value.__cause__, ConnectionError)
 
 
 def test_credentials_pass_as_they_are() -> None:

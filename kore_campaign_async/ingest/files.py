@@ -5,6 +5,7 @@ Directories are 0700 and files 0600, since they hold phone numbers.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import os
@@ -111,7 +112,18 @@ def read_report(directory: Path) -> IngestReport:
         raise RunDirectoryError(f"{path} is not the report of a run") from None
 
 
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode what is not Unicode: a file's bytes as the bytes that they were, other characters as their escape."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+_ESCAPED: Final = "kore_campaign_async.escaped"
+codecs.register_error(_ESCAPED, _escaped)
+
+
 def _create(path: Path) -> IO[str]:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    # The source's bytes that were not UTF-8 go back as the bytes that they were.
-    return os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="")
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors=_ESCAPED, newline="")

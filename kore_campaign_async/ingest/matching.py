@@ -94,7 +94,7 @@ def match(columns: Sequence[str], column_map: Mapping[str, str], *, whole: bool 
         raise SourceError(
             f"two columns for the field {name}: {_shown(twice)}; rename one, or say which with --map COLUMN={name}"
             if len(set(twice)) > 1
-            else f"the column {name!r} stands {len(twice)} times; rename all but one"
+            else f"the column {twice[0]!r} stands {len(twice)} times; rename all but one"
         )
     if wire.PHONE_NUMBER not in names:
         raise SourceError(

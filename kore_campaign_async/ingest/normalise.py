@@ -110,7 +110,10 @@ def text_of(value: Any) -> str | None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(int(value)) if isinstance(value, int) else None
+    try:
+        return str(int(value)) if isinstance(value, int) else None
+    except ValueError:  # more digits than Python writes
+        return None
 
 
 @define

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from attrs import asdict, define, field, fields, frozen
 
 from kore_campaign_async.errors import AccountingError
 from kore_campaign_async.ingest.records import Settled, State
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -74,12 +76,12 @@ class IngestReport:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """Read what `to_dict` made; fields of a newer version are passed over. KeyError, TypeError if it is none."""
-        known = {one.name for one in fields(cls)}
-        rest = {name: item for name, item in value.items() if name in known}
-        rest["counts"] = Counts(**value["counts"])
-        rest["calls"] = Calls(**value["calls"])
-        rest["notices"] = tuple(value.get("notices", ()))
-        return cls(**rest)
+        parts = {
+            "counts": _known(Counts, value["counts"]),
+            "calls": _known(Calls, value["calls"]),
+            "notices": tuple(value.get("notices", ())),
+        }
+        return _known(cls, {**value, **parts})
 
     @property
     def exit_status(self) -> int:
@@ -89,6 +91,11 @@ class IngestReport:
         if self.counts.uncertain:
             return 3
         return 1 if self.counts.rejected or self.counts.refused else 0
+
+
+def _known(cls: type[T], value: Mapping[str, Any]) -> T:
+    known = {one.name for one in fields(cls)}  # type: ignore[arg-type]  # attrs classes all
+    return cls(**{name: item for name, item in dict(value).items() if name in known})
 
 
 @define

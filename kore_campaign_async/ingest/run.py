@@ -280,7 +280,10 @@ class _Run:
     run_id: str
     _tally: Tally = field(factory=Tally, init=False)
     _exhausted: bool = field(default=False, init=False)
+    # A source that fails ends the reading; what was read goes out all the same.
+    _stopping: bool = field(default=False, init=False)
     _stopped_because: str | None = field(default=None, init=False)
+    _unwritten: str | None = field(default=None, init=False)
     _waiting: asyncio.Task[Slice | None] | None = field(default=None, init=False)
     _senders: list[Sender] = field(init=False)
     _batches: _Belt[Batch | None] = field(init=False)
@@ -288,10 +291,12 @@ class _Run:
     # What the reader and each sender have ready and not yet handed over.
     _read_out: deque[Batch | Settled] = field(factory=deque, init=False)
     _sent_out: list[deque[Batch | Settled]] = field(init=False)
+    _progress: Callable[[Progress], None] | None = field(init=False)
     _shown_at: float = field(default=0.0, init=False)
     _saved_at: float = field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._progress = self.options.progress
         self._batches = _Belt(self.options.concurrency)
         self._outcomes = _Belt(self.options.concurrency)
         breaker = Breaker()
@@ -306,10 +311,6 @@ class _Run:
             for _ in range(self.options.concurrency)
         ]
         self._sent_out = [deque() for _ in self._senders]
-
-    @property
-    def _stopping(self) -> bool:
-        return self._stopped_because is not None
 
     async def execute(self) -> IngestReport:
         """Run to the end, and settle everything also where the end comes early."""
@@ -339,9 +340,10 @@ class _Run:
                     self._take(part)
                     await self._hand_over(self._read_out)
         except SourceError as error:
-            self._stop(str(error))
+            self._stopped_because = self._stopped_because or str(error)
         except Exception as error:  # noqa: BLE001  a caller's iterable may raise whatever it likes
-            self._stop(f"the source failed behind row {self._tally.read}: {type(error).__name__}: {error}")
+            failed = f"the source failed behind row {self._tally.read}: {type(error).__name__}: {error}"
+            self._stopped_because = self._stopped_because or failed
         self._take_the_rest()
         await self._hand_over(self._read_out)
         for _ in self._senders:
@@ -351,17 +353,23 @@ class _Run:
         """The next slice; None at the end, or when the run stops, also while a slow source is waited for."""
         if self._stopping:
             return None
-        self._waiting = asyncio.create_task(_next_or_none(slices))
+        self._waiting = waiting = asyncio.create_task(_next_or_none(slices))
         try:
-            await asyncio.wait((self._waiting,))
-            if self._waiting.cancelled():
-                return None
-            self._exhausted = self._waiting.exception() is None and self._waiting.result() is None
-            return self._waiting.result()
+            await asyncio.wait((waiting,))
+        except asyncio.CancelledError:
+            waiting.cancel()
+            await asyncio.wait((waiting,))
+            if not waiting.cancelled() and waiting.exception() is None and (late := waiting.result()) is not None:
+                self._take(late)
+            raise
         finally:
-            self._waiting.cancel()
-            await asyncio.wait((self._waiting,))
             self._waiting = None
+        if waiting.cancelled():
+            if self._stopped_because is None:
+                raise SourceError("the source was cancelled from within")
+            return None
+        self._exhausted = waiting.exception() is None and waiting.result() is None
+        return waiting.result()
 
     def _take(self, part: Slice) -> None:
         self._tally.read += len(part.records)
@@ -415,12 +423,14 @@ class _Run:
             try:
                 self.files.write(settled)
             except OSError as error:
-                self._stop(f"the outcome files in {self.files.directory} can't be written: {error.strerror}")
+                self._unwritten = f"the outcome files in {self.files.directory} can't be written: {error.strerror}"
+                self._stop(self._unwritten)
 
     def _stop(self, because: str) -> None:
         """Stop reading and sending; the first reason holds."""
-        if self._stopped_because is None:
-            self._stopped_because = because
+        self._stopped_because = self._stopped_because or because
+        if not self._stopping:
+            self._stopping = True
             if self._waiting is not None:
                 self._waiting.cancel()
 
@@ -435,17 +445,22 @@ class _Run:
                 self._fold(_unsent(item) if isinstance(item, Batch) else item)
 
     def _show(self) -> None:
-        if self.options.progress is not None:
-            self.options.progress(
-                Progress(
-                    read=self._tally.read,
-                    settled=self._tally.settled,
-                    accepted=self._tally.states[State.ACCEPTED],
-                    calls=self._tally.sent,
-                    fraction=self.source.fraction(),
-                    seconds=time.monotonic() - self.began,
-                )
-            )
+        if self._progress is None:
+            return
+        now = Progress(
+            read=self._tally.read,
+            settled=self._tally.settled,
+            accepted=self._tally.states[State.ACCEPTED],
+            calls=self._tally.sent,
+            fraction=self.source.fraction(),
+            seconds=time.monotonic() - self.began,
+        )
+        try:
+            self._progress(now)
+        except Exception:
+            # Who can't show progress must not cost the run its account.
+            self._progress = None
+            logger.exception("the progress callback failed, and is not called again")
 
     def _save(self, *, final: bool) -> IngestReport:
         """Make the report, and write it if there is a run directory."""
@@ -471,7 +486,7 @@ class _Run:
         counts = self._tally.counts(in_flight=in_flight)
         because = self._stopped_because if final else _RUNNING
         if final and self._exhausted and not counts.unsent:
-            because = None  # whatever stopped it, there was nothing left to stop
+            because = self._unwritten  # whatever else stopped it, there was nothing left to stop
         return IngestReport(
             run_id=self.run_id,
             state="finished" if because is None else "stopped",

@@ -44,9 +44,14 @@ def read_suppressed(paths: tuple[Path, ...]) -> AbstractSet[int]:
     for path in paths:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                _read_suppressed(csv.reader(file), path, numbers)
+                # Strict: a quote that never closes would swallow numbers that must not be called.
+                _read_suppressed(csv.reader(file, strict=True), path, numbers)
         except (OSError, UnicodeError, csv.Error) as error:
-            why = (error.strerror if isinstance(error, OSError) else None) or "it is not a text file in UTF-8"
+            why = "it is not a text file in UTF-8"
+            if isinstance(error, OSError):
+                why = error.strerror or type(error).__name__
+            elif isinstance(error, csv.Error):
+                why = f"{error}; mend its quotes"
             raise SourceError(f"the do-not-contact file {path} can't be read: {why}") from None
     return numbers
 

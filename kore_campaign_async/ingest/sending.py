@@ -57,6 +57,7 @@ class Sender:
     stop: str | None = field(default=None, init=False)
     _batch: Batch | None = field(default=None, init=False)
     _settled: list[Settled] = field(factory=list, init=False)
+    _attempt: int = field(default=0, init=False)  # that has begun and not ended
     _in_flight: int = field(default=0, init=False)
     _maybe_processed: bool = field(default=False, init=False)
 
@@ -77,6 +78,9 @@ class Sender:
         batch, self._batch = self._batch, None
         if batch is None:
             return []
+        if self._attempt:
+            maybe = CallOutcome.MAYBE_PROCESSED
+            self.on_attempt(Attempt(number=self._attempt, outcome=maybe, status=None, throttled=False, seconds=0.0))
         # Parts are sent in order, so what is settled is a beginning of the batch.
         begin = sum(len(settled.rows) for settled in self._settled)
         end = begin + self._in_flight
@@ -124,10 +128,11 @@ class Sender:
             self.contact_list, batch.encoded, contacts=len(batch.rows), repeatable=self.repeatable
         )
 
-        async def before_attempt(_number: int) -> None:
-            self._in_flight = len(batch.rows)
+        async def before_attempt(number: int) -> None:
+            self._attempt, self._in_flight = number, len(batch.rows)
 
         def after_attempt(attempt: Attempt) -> None:
+            self._attempt = 0
             self._maybe_processed |= attempt.outcome is CallOutcome.MAYBE_PROCESSED
             self._in_flight = len(batch.rows) if self._maybe_processed else 0
             self.on_attempt(attempt)

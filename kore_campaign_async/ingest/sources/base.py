@@ -103,4 +103,12 @@ def _as_json(value: Any) -> str:
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # it has no form in JSON, such as text that is not Unicode
+        return shown(value)
+
+
+def shown(value: Any) -> str:
+    """A value's repr, or its type where it has none."""
+    try:
         return repr(value)
+    except Exception:  # noqa: BLE001  the caller's own object, or an integer of more digits than Python writes
+        return f"<{type(value).__name__}>"

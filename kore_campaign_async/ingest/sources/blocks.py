@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import io
 import os
 import sys
@@ -18,6 +19,7 @@ from kore_campaign_async.errors import SourceError
 T = TypeVar("T")
 
 _BLOCK_BYTES: Final = 1 << 18
+_BLANK_BYTES: Final = 1 << 20
 #: A longer line is cut off here; what it loses is no cell that the API would take.
 LINE_CHARACTERS: Final = 16 << 20
 
@@ -44,10 +46,14 @@ class Blocks:
         self._read = 0
 
     async def open(self) -> bytes:
-        """Open it and return its first block; SourceError tells what is wrong."""
+        """Open it and return its first bytes, with some behind leading blanks; SourceError tells what is wrong."""
         try:
-            self._file = await _in_thread(self._opened)
-            first = await self.read()
+            self._file = await _in_thread(self._opened, unwanted=self._let_go)
+            first = block = await self.read()
+            # A pipe can hand over blank lines first, which don't tell what follows.
+            while block and not first.removeprefix(codecs.BOM_UTF8).strip() and len(first) < _BLANK_BYTES:
+                block = await self.read()
+                first += block
         except OSError as error:
             raise SourceError(f"{self.name} can't be read: {error.strerror}") from None
         for mark, encoding in _OTHER_ENCODINGS:
@@ -78,14 +84,18 @@ class Blocks:
         self._read += len(block)
         return block
 
+    def _let_go(self, file: BinaryIO) -> None:
+        if self._path is not None:
+            file.close()
+
     def fraction(self) -> float | None:
         """How much is read; None for a source without a size."""
         return min(1.0, self._read / self._size) if self._size else None
 
     def close(self) -> None:
         """Close the file; standard input stays open."""
-        if self._file is not None and self._path is not None:
-            self._file.close()
+        if self._file is not None:
+            self._let_go(self._file)
 
 
 class LineCutter:
@@ -108,8 +118,8 @@ class LineCutter:
         lines = self._cut(text[:end])
         if len(self._rest) > LINE_CHARACTERS:
             if not self._skipping:
-                lines.append(self._rest[:LINE_CHARACTERS] + "\n")
-            self._rest, self._skipping = "", True
+                lines.append(self._rest[:LINE_CHARACTERS].rstrip("\r") + "\n")
+            self._rest, self._skipping = "\r" if self._rest.endswith("\r") else "", True
         return lines
 
     def flush(self) -> list[str]:
@@ -140,33 +150,39 @@ def are_clean(lines: Sequence[str]) -> bool:
     return True
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+async def _in_thread(work: Callable[[], T], *, unwanted: Callable[[T], None] = lambda _: None) -> T:
     """Run something that blocks in a thread of its own.
 
     Not in the loop's executor: a read of standard input that never ends would keep the process from ending.
+
+    Args:
+        work: what blocks.
+        unwanted: gets the result if nobody waits for it any more.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def finish(result: T | None, error: BaseException | None) -> None:
-        if done.done():  # nobody waits any more
-            return
-        if error is not None:
-            done.set_exception(error)
+    def succeed(result: T) -> None:
+        if done.done():
+            unwanted(result)
         else:
-            done.set_result(result)  # type: ignore[arg-type]  # None only beside an error
+            done.set_result(result)
+
+    def fail(error: BaseException) -> None:
+        if not done.done():
+            done.set_exception(error)
 
     def body() -> None:
-        result: T | None = None
-        failure: BaseException | None = None
         try:
             result = work()
         except BaseException as error:  # noqa: BLE001  it belongs to who waits
-            failure = error
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who waited
+                loop.call_soon_threadsafe(fail, error)
+            return
         try:
-            loop.call_soon_threadsafe(finish, result, failure)
+            loop.call_soon_threadsafe(succeed, result)
         except RuntimeError:
-            return  # the loop has ended meanwhile, and with it who waited
+            unwanted(result)
 
     threading.Thread(target=body, name="kore-campaign-read", daemon=True).start()
     return await done

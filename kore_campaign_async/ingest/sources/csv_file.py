@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.records import Broken, Record, Slice
+from kore_campaign_async.ingest.matching import usual_field
+from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
 from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, SLICE_RECORDS, mapping_cells
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
 from kore_campaign_async.ingest.sources.csv_text import CsvRecords
@@ -70,14 +71,26 @@ class CsvFile:
     async def slices(self) -> AsyncGenerator[Slice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
         row = 1
-        for part in _parts(self._ahead):
-            yield Slice(row, self._own(part), self._ahead_suspect)
+        ahead, self._ahead = self._ahead, []
+        for part in _parts(ahead):
+            yield self._slice(row, part, suspect=self._ahead_suspect)
             row += len(part)
-        self._ahead = []
         async for records, suspect in self._stream:
             for part in _parts(records):
-                yield Slice(row, self._own(part), suspect)
+                yield self._slice(row, part, suspect=suspect)
                 row += len(part)
+
+    def _slice(self, row: int, part: list[list[str] | Broken], *, suspect: bool) -> Slice:
+        """A slice of the source's own records, without what a run added to them."""
+        if not self._drop:
+            return Slice(row, part, suspect)
+        own = [record if isinstance(record, Broken) else record[self._drop :] for record in part]
+        # JSON can spell what its line does not show.
+        return (
+            Slice(row, [_unpacked(record) for record in own], suspect=True)
+            if self._mappings
+            else Slice(row, own, suspect)
+        )
 
     async def _parsed(self) -> AsyncGenerator[tuple[list[list[str] | Broken], bool], None]:
         while True:
@@ -92,13 +105,6 @@ class CsvFile:
             if final:
                 return
             self._block = await self._blocks.read()
-
-    def _own(self, part: list[list[str] | Broken]) -> Sequence[Record]:
-        """The records without a run's own columns."""
-        if not self._drop:
-            return part
-        own = [record if isinstance(record, Broken) else record[self._drop :] for record in part]
-        return [_unpacked(record) for record in own] if self._mappings else own
 
     def rest(self) -> Sequence[Record]:
         """Nothing: a file's records are taken slice by slice."""
@@ -133,17 +139,20 @@ def _parts(items: list[Any]) -> Iterator[list[Any]]:
 
 
 def _unpacked(cells: list[str] | Broken) -> Record:
-    """A mapping that a run wrote: its known fields as the cells say, its other fields as the JSON does."""
+    """A mapping that a run wrote: its known fields as the cells say, all else as its JSON does."""
     if isinstance(cells, Broken):
         return cells
     padded = cells + [""] * (len(MAPPING_COLUMNS) - len(cells))
     try:
         record = wire.loads(padded[-1]) if padded[-1] else {}
     except ValueError:
-        record = {}
-    others = record if isinstance(record, dict) else {}
-    known = dict(zip(wire.CONTACT_FIELDS, padded, strict=False))
-    return {**{name: value for name, value in others.items() if name not in known}, **known}
+        record = None
+    if not isinstance(record, dict):
+        return Broken(BAD_ROW, padded[-1])
+    known = {name: cell for name, cell in zip(wire.CONTACT_FIELDS, padded, strict=False) if cell}
+    if not known:
+        return record
+    return {name: value for name, value in record.items() if usual_field(name) not in wire.CONTACT_FIELDS} | known
 
 
 def _is_unicode(text: str) -> bool:

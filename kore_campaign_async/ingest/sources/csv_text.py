@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import csv
 import re
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from typing import Final
 
 from kore_campaign_async.ingest.records import UNCLOSED_QUOTE, VALUE_TOO_LONG, Broken
 
 CELL_CHARACTERS: Final = 1 << 16
+#: Quotes that open and close over lines without end make a record that never ends: here it is torn.
+OPEN_RECORD_CHARACTERS: Final = 1 << 18
 
 # Behind the last line, to see whether a quote is open there. No decoded file holds this character.
 _END: Final = "\udfff"
@@ -42,48 +44,68 @@ class CsvRecords:
             final: whether the source ends with them.
         """
         lines, self._kept = self._kept + lines, []
-        self.plain = True
-        if lines and max(map(len, lines)) <= CELL_CHARACTERS:
-            rows = list(csv.reader(chain(lines, (_END,))))
-            # A record for each line, and one for the end: no cell goes over a line's end.
-            if len(rows) == len(lines) + 1:
-                return [row for row in islice(rows, len(lines)) if row]
-        self.plain = False
-        return self._carefully(lines, final=final)
+        rows = _one_a_line(lines)
+        self.plain = rows is not None
+        return [row for row in rows if row] if rows is not None else self._carefully(lines, final=final)
 
     def _carefully(self, lines: list[str], *, final: bool) -> list[list[str] | Broken]:
+        """Read record by record, and go on behind the first line of one that is torn."""
         records: list[list[str] | Broken] = []
-        start = 0
+        start = torn_until = 0
         while start < len(lines):
-            offset, torn = start, None
+            if start < torn_until:
+                # What was part of a torn record is read line by line, so that no line is read ever again.
+                rows = _one_a_line(lines[start : start + 1])
+                records += [row for row in rows if row] if rows is not None else [_torn(UNCLOSED_QUOTE, lines[start])]
+                start += 1
+                continue
             reader = csv.reader(chain(islice(lines, start, None), (_END,)))
-            while torn is None:
+            offset = start
+            reason: str | None = None
+            while start < len(lines) and reason is None:
                 try:
                     row = next(reader)
                 except csv.Error:  # a cell beyond the reader's own limit, which is above ours
-                    row, torn = [], VALUE_TOO_LONG
-                if row == [_END]:
-                    return records
+                    row, reason = [], VALUE_TOO_LONG
                 end = offset + reader.line_num
-                is_open = end > len(lines)
-                if (torn or is_open or _longest(row) > CELL_CHARACTERS) and _has_long_quote(lines[start:end]):
-                    torn = UNCLOSED_QUOTE
-                elif is_open and torn is None:
-                    if not final:
+                is_open = end > len(lines) and reason is None
+                if (reason or is_open or max(map(len, row), default=0) > CELL_CHARACTERS) and (
+                    at := _line_of_long_quote(lines, start, end)
+                ) is not None:
+                    reason, torn_until = UNCLOSED_QUOTE, at
+                elif is_open:
+                    if not final and sum(map(len, lines[start:])) <= OPEN_RECORD_CHARACTERS:
                         self._kept = lines[start:]
                         return records
-                    torn = UNCLOSED_QUOTE
-                if torn is None:
+                    reason, torn_until = UNCLOSED_QUOTE, len(lines)
+                if reason is None:
                     records += [row] if row else []
                     start = end
-            records.append(Broken(torn, lines[start].rstrip("\r\n")))
-            start += 1
+            if reason is not None:
+                records.append(_torn(reason, lines[start]))
+                start += 1
         return records
 
 
-def _longest(cells: list[str]) -> int:
-    return max(map(len, cells), default=0)
+def _one_a_line(lines: list[str]) -> list[list[str]] | None:
+    """A record for each line; None if a cell goes over a line's end, or is too long."""
+    if max(map(len, lines), default=0) > CELL_CHARACTERS:
+        return None
+    try:
+        rows = list(csv.reader(chain(lines, (_END,))))
+    except csv.Error:
+        return None
+    return rows[:-1] if len(rows) == len(lines) + 1 else None
 
 
-def _has_long_quote(lines: list[str]) -> bool:
-    return _longest(_QUOTED.findall("".join(lines))) > CELL_CHARACTERS
+def _line_of_long_quote(lines: list[str], start: int, end: int) -> int | None:
+    """The line between these two on which a quoted cell begins that is longer than 64 KiB."""
+    for match in _QUOTED.finditer("".join(lines[start:end])):
+        if len(match[1]) > CELL_CHARACTERS:
+            ends = accumulate(map(len, lines[start:end]))
+            return start + next(index for index, after in enumerate(ends) if match.start(1) <= after)
+    return None
+
+
+def _torn(reason: str, line: str) -> Broken:
+    return Broken(reason, line.rstrip("\r\n"))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import json
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
@@ -23,7 +26,11 @@ class NdjsonFile(MappingSource):
 
     async def open(self) -> None:
         """Check that there is something to read."""
-        if not self._block.strip():
+        # A pipe can hand over blanks first.
+        while self._block and not self._block.removeprefix(codecs.BOM_UTF8).strip():
+            self._cutter.feed(self._block)
+            self._block = await self._blocks.read()
+        if not self._block:
             raise SourceError(f"{self.name} is empty: it needs a JSON object a line")
 
     async def slices(self) -> AsyncGenerator[Slice, None]:
@@ -56,4 +63,14 @@ def _record(line: str) -> Record:
         value = wire.loads(line)
     except (ValueError, TypeError):  # TypeError: bytes that were not UTF-8
         value = None
+    if isinstance(value, dict) and any(isinstance(one, float) for one in value.values()):
+        value = _exactly(line)
     return value if isinstance(value, dict) else Broken(BAD_ROW, line.rstrip("\r\n"))
+
+
+def _exactly(line: str) -> Any:
+    """Read with the stdlib, which keeps integers beyond 64 bits; orjson makes floats of them."""
+    try:
+        return json.loads(line)
+    except ValueError:  # more digits than Python reads
+        return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
-from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource, shown
 from kore_campaign_async.models import Contact
 
 
@@ -81,14 +81,20 @@ class Objects(MappingSource):
 
 
 def _record(item: Any) -> Record:
+    try:
+        return _mapped(item)
+    except Exception:  # noqa: BLE001  a caller's own object may fail at anything; its row is what that costs
+        return Broken(BAD_ROW, shown(item))
+
+
+def _mapped(item: Any) -> Record:
     if isinstance(item, str):
         return {wire.PHONE_NUMBER: item}
     if isinstance(item, Contact):
-        if any(name in wire.CONTACT_FIELDS for name in item.extra):
-            return Broken(BAD_ROW, repr(item))
-        unstructured: dict[str, Any] = wire.converter.unstructure(item)
-        return unstructured
-    if isinstance(item, Mapping):
+        if not any(name in wire.CONTACT_FIELDS for name in item.extra):
+            unstructured: dict[str, Any] = wire.converter.unstructure(item)
+            return unstructured
+    elif isinstance(item, Mapping):
         # A copy: what the caller does with it later must not change what is sent.
         return dict(item)
-    return Broken(BAD_ROW, repr(item))
+    return Broken(BAD_ROW, shown(item))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import AsyncIterable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -53,4 +54,4 @@ def _is_ndjson(path: Path | None, first: bytes) -> bool:
     if path is not None and path.suffix.lower() in _NDJSON_SUFFIXES:
         return True
     # No header begins with a brace.
-    return first.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+    return first.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
