@@ -60,8 +60,8 @@ def show_report(report: IngestReport, directory: Path | None) -> None:
     console.print(table)
     calls = report.calls
     console.print(
-        f"{calls.sent:,} calls sent, {calls.retried:,} of them retries, {calls.throttled:,} throttled;"
-        f" {report.seconds:,.1f} s, {report.contacts_per_second:,.0f} contacts accepted a second"
+        f"{calls.sent:,} calls sent, {calls.retried:,} retried, {calls.throttled:,} throttled;"
+        f" {report.seconds:,.1f} s, {report.contacts_per_second:,.0f} accepted/s"
     )
     if report.stopped_because is not None:
         console.print(Text(f"stopped: {report.stopped_because}", "red"))
@@ -110,12 +110,8 @@ def progress() -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task("looking up the list", total=None)
 
         def update(now: Progress) -> None:
-            bar.update(
-                task,
-                total=1.0 if now.fraction is not None else None,
-                completed=now.fraction or 0.0,
-                description=_said(now),
-            )
+            done = _done(now)
+            bar.update(task, total=None if done is None else 1.0, completed=done or 0.0, description=_said(now))
 
         yield update
 
@@ -131,11 +127,15 @@ class _Lines:
             self._console.print(_said(now), soft_wrap=True)
 
 
+def _done(now: Progress) -> float | None:
+    """How much is settled, as far as the part of the source that is read tells; None where it does not."""
+    return now.fraction * now.settled / now.read if now.fraction is not None and now.read else None
+
+
 def _said(now: Progress) -> str:
     per_second = now.settled / now.seconds if now.seconds > 0 else 0.0
-    left = ""
-    if now.fraction and now.seconds > 1:
-        left = f", {_duration(now.seconds * (1 - now.fraction) / now.fraction)} left"
+    done = _done(now)
+    left = f", {_duration(now.seconds * (1 - done) / done)} left" if done and now.seconds > 1 else ""
     return f"{now.settled:,} contacts, {now.calls:,} calls, {per_second:,.0f}/s{left}"
 
 
