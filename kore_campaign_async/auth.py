@@ -181,7 +181,7 @@ class _Key(_Guarded):
         # they don't hang on it as its context.
         with contextlib.suppress(Exception):
             self._prepared = jwt.get_algorithm_by_name(algorithm).prepare_key(secret.reveal())
-        if self._prepared is None or (rsa and not hasattr(self._prepared, "sign")):
+        if self._prepared is None or (rsa and not _is_rsa_private(self._prepared)):
             takes = "a private key in PEM" if rsa else "a text that is not a key in PEM"
             raise CredentialsError(f"the client secret is no key for {algorithm}, which takes {takes}")
 
@@ -195,6 +195,12 @@ class _Key(_Guarded):
         if token is None:
             raise CredentialsError(f"no token could be signed with {self._algorithm}")
         return token
+
+
+def _is_rsa_private(key: object) -> bool:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415  of the extra rsa
+
+    return isinstance(key, RSAPrivateKey)
 
 
 class StaticToken(_Guarded):

@@ -42,23 +42,11 @@ def fail(sentence: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-class RatesType(click.ParamType[str]):
-    """A rate such as 60/60, or none."""
-
-    name = "CALLS/SECONDS"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check one of them; `rates` reads them all."""
-        try:
-            parse_rates((value,))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return str(value)
-
-
-def rates(texts: tuple[str, ...]) -> tuple[RateLimit, ...]:
-    """Read all rates of a command line; a usage error if they exclude each other."""
+def rates(_ctx: click.Context, _param: click.Parameter, texts: str | tuple[str, ...]) -> tuple[RateLimit, ...] | None:
+    """Read the rates of an option; None where it was not given."""
+    if not texts:
+        return None
     try:
-        return parse_rates(texts)
+        return parse_rates((texts,) if isinstance(texts, str) else texts)
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.BadParameter(str(error)) from None

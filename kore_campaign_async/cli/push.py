@@ -16,7 +16,7 @@ import orjson
 
 from kore_campaign_async.cli import asking
 from kore_campaign_async.client import CampaignClient
-from kore_campaign_async.config import BatchLimits, IngestOptions, NewList, OnUncertain, Timeouts
+from kore_campaign_async.config import BatchLimits, IngestOptions, NewList, OnUncertain, RateLimit, Timeouts
 from kore_campaign_async.errors import CallError, RunDirectoryError
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.report import IngestReport
@@ -54,9 +54,10 @@ def _column_map(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, 
 @click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Calls in flight at most.")
 @click.option(
     "--rate",
-    "texts",
-    type=asking.RatesType(),
+    "rate",
     multiple=True,
+    callback=asking.rates,
+    metavar="CALLS/SECONDS",
     help="The account's limit, repeatable; none for no limit.  [default: KORE_RATE, else 60/60]",
 )
 @click.option(
@@ -105,7 +106,7 @@ async def push_command(
     max_contacts: int,
     max_bytes: int,
     concurrency: int,
-    texts: tuple[str, ...],
+    rate: tuple[RateLimit, ...] | None,
     timeout: float,  # noqa: ASYNC109  of an attempt, not of this function
     on_uncertain: OnUncertain,
     list_drops_duplicates: bool,
@@ -125,7 +126,7 @@ async def push_command(
         raise click.UsageError("--create needs a --description for the list")
     if not create and (description is not None or allow_duplicates):
         raise click.UsageError("--description and --allow-duplicates go with --create")
-    settings: dict[str, Any] = {"rate": asking.rates(texts)} if texts else {}
+    settings: dict[str, Any] = {"rate": rate} if rate is not None else {}
     options = IngestOptions(
         batch=BatchLimits(max_contacts=max_contacts, max_bytes=max_bytes),
         concurrency=concurrency,

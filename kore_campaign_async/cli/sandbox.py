@@ -10,34 +10,34 @@ import signal
 import click
 
 from kore_campaign_async.cli import asking
+from kore_campaign_async.config import RateLimit
 
 
 @click.command("sandbox")
 @click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0 takes a free one.")
 @click.option(
     "--rate",
-    "texts",
-    type=asking.RatesType(),
     default="60/60",
     show_default=True,
+    callback=asking.rates,
+    metavar="CALLS/SECONDS",
     help="The account's limit; none for no limit.",
 )
 @asking.command
-async def sandbox_command(*, port: int, texts: str) -> int:
+async def sandbox_command(*, port: int, rate: tuple[RateLimit, ...]) -> int:
     """Serve the API on this machine, with an account of its own, until interrupted.
 
     It prints the environment variables that lead the other commands to it.
     """
     from kore_campaign_async.sandbox import Sandbox  # noqa: PLC0415  a server is imported when it serves
 
-    limits = asking.rates((texts,))
-    rate = (limits[0].calls, limits[0].seconds) if limits else None
+    limit = (rate[0].calls, rate[0].seconds) if rate else None
     stopped = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # where loops take no signals, Ctrl-C still interrupts
             asyncio.get_running_loop().add_signal_handler(name, stopped.set)
     try:
-        async with Sandbox(port=port, rate=rate) as sandbox:
+        async with Sandbox(port=port, rate=limit) as sandbox:
             for variable, value in sandbox.environment.items():
                 click.echo(f"export {variable}={shlex.quote(value)}")
             click.echo("# copy these lines into another terminal; Ctrl-C stops the sandbox", err=True)

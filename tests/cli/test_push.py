@@ -137,6 +137,7 @@ async def test_sigterm_stops_the_run_in_order(sandbox: Sandbox, tmp_path: Path) 
         stderr=asyncio.subprocess.PIPE,
     )
     while sandbox.calls["addContacts"] < 2:  # one read of lists, one of the list; then the budget ends
+        assert process.returncode is None
         await asyncio.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     out, err = await process.communicate()
