@@ -8,6 +8,7 @@ import gzip
 import logging
 import pickle
 import socket
+import sys
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
@@ -204,6 +205,7 @@ async def test_total_over_while_waiting_for_the_pool_is_not_sent() -> None:
 
 @pytest.mark.parametrize("handler", [close_at_once, reset_at_once])
 async def test_closed_between_connect_and_write_is_not_sent(handler: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.12 on aiohttp hands the body over before it looks: there it counts as maybe processed."""
     connect = aiohttp.TCPConnector.connect
 
     async def slowly(*args: Any, **kwargs: Any) -> Any:
@@ -213,7 +215,10 @@ async def test_closed_between_connect_and_write_is_not_sent(handler: Handler, mo
 
     monkeypatch.setattr(aiohttp.TCPConnector, "connect", slowly)
     async with raw_server(handler) as server:
-        check(await failure_at(server.url), errors.ConnectionFailedError, NOT_SENT)
+        if sys.version_info < (3, 12):
+            check(await failure_at(server.url), errors.ConnectionFailedError, NOT_SENT)
+        else:
+            check(await failure_at(server.url), errors.ConnectionLostError, MAYBE)
 
 
 # Maybe processed: the body began to go out, and no real response said no
