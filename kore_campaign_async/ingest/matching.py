@@ -92,7 +92,8 @@ def match(columns: Sequence[str], column_map: Mapping[str, str], *, whole: bool 
     for name in dict.fromkeys(name for name in names if name and names.count(name) > 1):
         twice = [column for column, field in zip(columns, names, strict=True) if field == name]
         raise SourceError(
-            f"two columns for the field {name}: {_shown(twice)}; rename one, or say which with --map COLUMN={name}"
+            f"two columns for the field {name}: {_shown(twice)}; rename one, or say which with --map COLUMN={name};"
+            f" the columns are {_shown(columns)}"
             if len(set(twice)) > 1
             else f"the column {twice[0]!r} stands {len(twice)} times; rename all but one"
         )
