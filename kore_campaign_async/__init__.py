@@ -43,7 +43,7 @@ from kore_campaign_async.errors import (
 )
 from kore_campaign_async.ingest.records import Outcome, State
 from kore_campaign_async.ingest.report import Calls, Counts, IngestReport
-from kore_campaign_async.ingest.run import OutcomeStream, ingest_contacts, iter_outcomes
+from kore_campaign_async.ingest.start import OutcomeStream, ingest_contacts, iter_outcomes, resume_ingest
 from kore_campaign_async.models import (
     Campaign,
     Contact,
@@ -108,4 +108,5 @@ __all__ = [
     "UnsuccessfulError",
     "ingest_contacts",
     "iter_outcomes",
+    "resume_ingest",
 ]

@@ -131,8 +131,14 @@ class CampaignClient:
         self._rng = rng if rng is not None else random.Random()  # noqa: S311  jitter is no secret
         self._repeats = RepeatLimit()
         self._budget = Budget(rate, clock=clock, sleep=sleep)
+        #: The account's limits, as they were given.
+        self.rate = tuple(rate)
+        #: The timeouts of one attempt.
+        self.timeouts = timeouts if timeouts is not None else Timeouts()
+        #: Whose lists these are: the host's URL, the application id and the account id.
+        self.account = (base_url(host), self._app_id, self._account_id)
         self._transport = Transport(
-            base_url(host),
+            self.account[0],
             {
                 wire.HEADER_APP_ID: self._app_id,
                 wire.HEADER_ACCOUNT_ID: self._account_id,
@@ -140,7 +146,7 @@ class CampaignClient:
                 "Accept": "application/json",
                 "User-Agent": "kore-campaign-async",
             },
-            timeouts=timeouts if timeouts is not None else Timeouts(),
+            timeouts=self.timeouts,
             limits=reply_limits if reply_limits is not None else ReplyLimits(),
             retry_after_max_seconds=self._retry.retry_after_max_seconds,
             max_connections=max_connections,

@@ -19,6 +19,11 @@ def _positive(instance: object, attribute: Attribute[Any], value: float) -> None
         raise ValueError(f"{type(instance).__name__}: {attribute.name} is {value!r}; it must be a number above 0")
 
 
+def _not_negative(instance: object, attribute: Attribute[Any], value: float) -> None:
+    if value != 0:
+        _positive(instance, attribute, value)
+
+
 def _whole(instance: object, attribute: Attribute[Any], value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(
@@ -163,6 +168,7 @@ class IngestOptions:
         keep_duplicates: send a number again that came earlier in this source.
         suppress: do-not-contact files, whose numbers are left out.
         column_map: source column to field on the wire, such as `{"Customer ID": "uniqueId"}`.
+        grace_seconds: how long calls in flight may still take when the run is stopped from outside.
         create: make the list if there is none of its name.
         dry_run: check everything and send nothing.
         progress: called now and then, and at the end, from the event loop; it must not block.
@@ -175,6 +181,7 @@ class IngestOptions:
     keep_duplicates: bool = False
     suppress: tuple[Path, ...] = field(default=(), converter=_paths)
     column_map: Mapping[str, str] = field(factory=dict)
+    grace_seconds: float = field(default=10.0, validator=_not_negative)
     create: NewList | None = None
     dry_run: bool = False
     progress: Callable[[Progress], None] | None = field(default=None, repr=False)

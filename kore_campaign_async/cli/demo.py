@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
 import click
 
 from kore_campaign_async.cli import asking
-from kore_campaign_async.cli.push import default_run_dir, push_and_watch, show
+from kore_campaign_async.cli.push import Watch, default_run_dir, show, watch
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import IngestOptions
+from kore_campaign_async.ingest.report import IngestReport
+from kore_campaign_async.ingest.start import ingest_contacts
 
 _SAMPLE: Final = Path(__file__).with_name("sample_contacts.csv")
 _LIST: Final = "Renewals"
@@ -33,7 +36,12 @@ async def demo_command() -> int:
         async with CampaignClient.from_env(sandbox.environment) as client:
             made = await client.create_contact_list(_LIST, "Due in July")
             click.echo(f"created: contact list {made.name!r}, {made.id}")
-            report = await push_and_watch(client, _SAMPLE, _LIST, directory, IngestOptions())
+
+            def push(progress: Watch) -> Awaitable[IngestReport]:
+                options = IngestOptions(progress=progress)
+                return ingest_contacts(client, _SAMPLE, contact_list=_LIST, run_dir=directory, options=options)
+
+            report = await watch(push, directory)
             show(report, directory, as_json=False)
             # Queued is not added: jobs become records later.
             await asyncio.sleep(sandbox.job_seconds)

@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "lists": "lists",
     "push": "push",
     "report": "report",
+    "resume": "resume",
     "sandbox": "sandbox",
     "update": "lists",
 }

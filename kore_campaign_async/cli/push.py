@@ -7,20 +7,23 @@ import contextlib
 import datetime as dt
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import orjson
+from attrs import evolve
 
 from kore_campaign_async.cli import asking
 from kore_campaign_async.client import CampaignClient
-from kore_campaign_async.config import BatchLimits, IngestOptions, NewList, OnUncertain, RateLimit, Timeouts
+from kore_campaign_async.config import BatchLimits, IngestOptions, NewList, OnUncertain, Progress, RateLimit, Timeouts
 from kore_campaign_async.errors import CallError, RunDirectoryError
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.report import IngestReport
-from kore_campaign_async.ingest.run import ingest_contacts, new_run_id
+from kore_campaign_async.ingest.start import ingest_contacts, new_run_id
+
+Watch = Callable[[Progress], None]
 
 _GC_THRESHOLD: Final = 100_000
 
@@ -35,6 +38,14 @@ def _column_map(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, 
             raise click.BadParameter(f"the column {column!r} is mapped twice")
         mapped[column] = field.strip()
     return mapped
+
+
+GRACE = click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="For calls in flight when a signal stops the run.  [default: 10]",
+)
 
 
 @click.command("push")
@@ -75,6 +86,7 @@ def _column_map(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, 
     show_default=True,
     help="Whether a call that may have been processed is sent again; auto: if the list drops duplicates.",
 )
+@GRACE
 @click.option("--list-drops-duplicates", is_flag=True, help="The list drops duplicates, though the API doesn't tell.")
 @click.option("--keep-duplicates", is_flag=True, help="Send a number again that came earlier in the source.")
 @click.option(
@@ -109,6 +121,7 @@ async def push_command(
     rate: tuple[RateLimit, ...] | None,
     timeout: float,  # noqa: ASYNC109  of an attempt, not of this function
     on_uncertain: OnUncertain,
+    grace: float | None,
     list_drops_duplicates: bool,
     keep_duplicates: bool,
     suppress: tuple[Path, ...],
@@ -131,6 +144,7 @@ async def push_command(
         batch=BatchLimits(max_contacts=max_contacts, max_bytes=max_bytes),
         concurrency=concurrency,
         on_uncertain=on_uncertain,
+        grace_seconds=10.0 if grace is None else grace,
         list_drops_duplicates=list_drops_duplicates,
         keep_duplicates=keep_duplicates,
         suppress=suppress,
@@ -139,20 +153,36 @@ async def push_command(
         dry_run=dry_run,
     )
     directory = run_dir if run_dir is not None else default_run_dir()
+    if source == "-" and not dry_run:
+        click.echo("note: standard input can't be read again, so a run that stops can't be resumed", err=True)
+    with prepared():
+        async with CampaignClient.from_env(timeouts=timeouts(timeout), **settings) as client:
+
+            def push(progress: Watch) -> Awaitable[IngestReport]:
+                watched = evolve(options, progress=progress)
+                return ingest_contacts(client, source, contact_list=contact_list, run_dir=directory, options=watched)
+
+            report = await watch(push, None if dry_run else directory)
+    show(report, None if dry_run else directory, as_json=as_json)
+    return report.exit_status
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[None]:
+    """Set this process up for a run, and say of a call that failed before it began that nothing was sent."""
     # This process does nothing else, and what it makes by the million has no cycles: looking for some in it took a
     # tenth of its time. What is loaded by now stays anyway.
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     try:
-        async with CampaignClient.from_env(
-            timeouts=Timeouts(total_seconds=timeout, connect_seconds=min(10.0, timeout)), **settings
-        ) as client:
-            report = await push_and_watch(client, source, contact_list, directory, options)
+        yield
     except CallError as error:
-        # Only looking the list up, or making it, ends this way: no contact was read.
         asking.fail(f"{error}; nothing was sent", asking.WRONG)
-    show(report, None if dry_run else directory, as_json=as_json)
-    return report.exit_status
+
+
+def timeouts(seconds: float) -> Timeouts:
+    """The timeouts of a client whose attempts may take this long."""
+    return Timeouts(total_seconds=seconds, connect_seconds=min(10.0, seconds))
 
 
 def default_run_dir() -> Path:
@@ -160,31 +190,24 @@ def default_run_dir() -> Path:
     return Path("kore-runs") / new_run_id(dt.datetime.now(dt.UTC))
 
 
-async def push_and_watch(
-    client: CampaignClient, source: str | Path, contact_list: str, directory: Path, options: IngestOptions
-) -> IngestReport:
-    """Push with progress on standard error, and stop in order when a signal comes.
+async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Path | None) -> IngestReport:
+    """Run with progress on standard error, and stop in order when a signal comes.
 
-    The first SIGINT or SIGTERM cancels the run, which settles and reports what was on its way.
+    The first SIGINT or SIGTERM lets calls in flight end, a second one cuts them off; the run settles and reports
+    what was on its way.
+
+    Args:
+        start: begins the run, with a callback for its progress.
+        directory: of the run, from which its report is read when it was stopped.
     """
-    from attrs import evolve  # noqa: PLC0415
-
     from kore_campaign_async.cli import drawing  # noqa: PLC0415  rich is imported when it draws
 
-    with drawing.progress() as watch:
-        run = asyncio.ensure_future(
-            ingest_contacts(
-                client,
-                str(source),
-                contact_list=contact_list,
-                run_dir=directory,
-                options=evolve(options, progress=watch),
-            )
-        )
+    with drawing.progress() as shown:
+        run = asyncio.ensure_future(start(shown))
         with _cancelled_by_signals(run), contextlib.suppress(asyncio.CancelledError):
             return await run
     try:
-        if not options.dry_run:
+        if directory is not None:
             return read_report(directory)
     except RunDirectoryError:
         pass  # it was cancelled before it began

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import fcntl
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from kore_campaign_async.ingest.records import Record, Settled, State
 from kore_campaign_async.ingest.report import IngestReport
 
 REPORT: Final = "report.json"
+_LOCK: Final = "lock"
 _FILE_OF: Final = {
     State.REJECTED: "rejected.csv",
     State.DUPLICATE: "left_out.csv",
@@ -29,6 +31,36 @@ _FILE_OF: Final = {
 }
 
 
+class RunLock:
+    """Keeps other processes out of a run directory, which is made if it is missing.
+
+    Raises:
+        RunDirectoryError: another process is working in it, or it can't be made or written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._descriptor = -1
+        #: Whether the directory was used by a run before, so that its outcome files may be written anew.
+        self.known = False
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.known = (directory / _LOCK).exists()
+            self._descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise RunDirectoryError(f"another process is working in {directory}; wait for its end") from None
+        except OSError as error:
+            self.release()
+            raise _unusable(directory, error) from None
+
+    def release(self) -> None:
+        """Let other processes in."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
 class RunFiles:
     """The files of one run.
 
@@ -36,22 +68,23 @@ class RunFiles:
         directory: made if it is missing.
         columns: the source's own columns.
         cells: a record as these columns' cells.
+        anew: whether files of a run may be there, and are written anew.
 
     Raises:
-        RunDirectoryError: the directory can't be made or written, or holds a run already.
+        RunDirectoryError: the files can't be written.
     """
 
-    def __init__(self, directory: Path, columns: Sequence[str], cells: Callable[[Record], Sequence[str]]) -> None:
+    def __init__(
+        self, directory: Path, columns: Sequence[str], cells: Callable[[Record], Sequence[str]], *, anew: bool = False
+    ) -> None:
         self.directory = directory
         self._cells = cells
         self._files: dict[str, IO[str]] = {}
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if (directory / REPORT).exists():
-                raise RunDirectoryError(
-                    f"{directory} holds a run already; read it with kore-campaign report, or name another directory"
-                )
             for name in dict.fromkeys(_FILE_OF.values()):
+                if anew:
+                    (directory / name).unlink(missing_ok=True)
                 self._files[name] = _create(directory / name)
             self._writers = {name: csv.writer(file) for name, file in self._files.items()}
             for writer in self._writers.values():
@@ -60,10 +93,7 @@ class RunFiles:
             for name, file in self._files.items():
                 file.close()
                 (directory / name).unlink(missing_ok=True)
-            name = Path(error.filename).name if error.filename else str(directory)
-            raise RunDirectoryError(
-                f"the run directory {directory} can't be used: {name}: {error.strerror}; name another one"
-            ) from None
+            raise _unusable(directory, error) from None
 
     def write(self, settled: Settled) -> None:
         """Write contacts of a state that has a file. OSError if it can't be written."""
@@ -98,6 +128,11 @@ class RunFiles:
         for file in self._files.values():
             with contextlib.suppress(OSError):
                 file.close()
+
+
+def _unusable(directory: Path, error: OSError) -> RunDirectoryError:
+    name = Path(error.filename).name if error.filename else str(directory)
+    return RunDirectoryError(f"the run directory {directory} can't be used: {name}: {error.strerror}; name another one")
 
 
 def read_report(directory: Path) -> IngestReport:

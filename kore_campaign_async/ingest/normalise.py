@@ -38,6 +38,9 @@ _E164 = re.compile(r"\+?[1-9]\d{6,14}", re.ASCII).fullmatch
 _BLANKS: Final = "\t \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _SEPARATORS: Final = dict.fromkeys(map(ord, _BLANKS + "-.()/"))
 
+#: Named anew whenever this file, or what it calls, judges a contact otherwise than before.
+RULES: Final = "1"
+
 _SHAPES_KEPT: Final = 1000
 
 

@@ -7,42 +7,32 @@ settled where it stands. `Tally.check` holds that at the end of every run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
-import difflib
 import logging
-import secrets
 import time
+from bisect import bisect_left
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
-from pathlib import Path
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, TypeVar
 
 from attrs import asdict, define, field
 
 from kore_campaign_async.client import Attempt, CampaignClient
 from kore_campaign_async.config import IngestOptions, Progress
-from kore_campaign_async.endpoints import add_contacts
-from kore_campaign_async.errors import (
-    CallError,
-    CallOutcome,
-    ContactListError,
-    RunDirectoryError,
-    SourceError,
-)
+from kore_campaign_async.errors import CallOutcome, RunDirectoryError, SourceError
 from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.breaker import Breaker
 from kore_campaign_async.ingest.files import RunFiles
-from kore_campaign_async.ingest.matching import match
+from kore_campaign_async.ingest.journal import Known, masked
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
-from kore_campaign_async.ingest.records import Batch, Outcome, Settled, Slice, State
+from kore_campaign_async.ingest.records import Batch, Settled, Slice, State
 from kore_campaign_async.ingest.report import IngestReport, Tally, timestamp
-from kore_campaign_async.ingest.screening import NumbersSeen, read_suppressed
-from kore_campaign_async.ingest.sending import Sender
+from kore_campaign_async.ingest.screening import NumbersSeen
+from kore_campaign_async.ingest.sending import Ledger, Sender
 from kore_campaign_async.ingest.sources.base import Source
-from kore_campaign_async.ingest.sources.opening import Contacts, open_source
-from kore_campaign_async.models import ContactList
 
 T = TypeVar("T")
 
@@ -56,163 +46,22 @@ _RUNNING: Final = "no end was recorded: the run is still going, or it was killed
 _CANCELLED: Final = "cancelled"
 
 
-async def ingest_contacts(
-    client: CampaignClient,
-    source: Contacts,
-    *,
-    contact_list: str,
-    run_dir: str | Path | None = None,
-    options: IngestOptions | None = None,
-) -> IngestReport:
-    """Push contacts into a contact list, and account for every one.
-
-    Once the first contact is read, this returns a report however the run goes; only cancelling it raises.
-
-    Args:
-        client: its budget, retries and timeouts hold.
-        source: the path of a CSV or NDJSON file, `-` for standard input, or an iterable or async iterable of
-            `Contact`, mappings or numbers as text.
-        contact_list: the name of the list.
-        run_dir: where the outcome files and the report go; without it there are none.
-        options: how it is done.
-
-    Raises:
-        SourceError: the source or a do-not-contact file can't be read as it is. Nothing was sent.
-        ContactListError: no list of this name, two of them, or options that don't go with it. Nothing was sent.
-        RunDirectoryError: the run directory can't be used, or the report can't be written into it.
-        CallError: the list could not be looked up or made. Nothing was sent.
-        CredentialsError: no token could be made. Nothing was sent.
-    """
-    return await _ingest(client, source, contact_list, run_dir, options, None)
-
-
-def iter_outcomes(
-    client: CampaignClient,
-    source: Contacts,
-    *,
-    contact_list: str,
-    run_dir: str | Path | None = None,
-    options: IngestOptions | None = None,
-) -> OutcomeStream:
-    """Push contacts like `ingest_contacts`, and yield an `Outcome` for every contact as it is settled.
-
-    Nothing happens until it is iterated. `async with` it where the iteration may end early: that stops the run.
-    """
-    return OutcomeStream(lambda sink: _ingest(client, source, contact_list, run_dir, options, sink))
-
-
-async def _ingest(
-    client: CampaignClient,
-    given: Contacts,
-    contact_list: str,
-    run_dir: str | Path | None,
-    options: IngestOptions | None,
-    sink: Sink | None,
-) -> IngestReport:
-    options = options if options is not None else IngestOptions()
-    frame_bytes = len(add_contacts.opening(contact_list)) + len(add_contacts.CLOSING)
-    suppressed = await asyncio.to_thread(read_suppressed, options.suppress)
-    began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
-    source = await open_source(given)
-    try:
-        table = match(source.header, options.column_map) if source.header is not None else None
-        drops_duplicates = await _find_list(client, contact_list, options)
-        batcher = Batcher(options.batch, frame_bytes)
-        files = None
-        if run_dir is not None and not options.dry_run:
-            files = RunFiles(Path(run_dir), source.columns, source.cells)
-        try:
-            return await _Run(
-                client=client,
-                source=source,
-                contact_list=contact_list,
-                options=options,
-                screen=_Screen(
-                    Normaliser(table, options.column_map, batcher.room),
-                    suppressed,
-                    None if options.keep_duplicates else NumbersSeen(),
-                    batcher,
-                ),
-                repeatable=options.on_uncertain == "resend"
-                or (options.on_uncertain == "auto" and drops_duplicates is True),
-                files=files,
-                sink=sink,
-                began=began,
-                started_at=started_at,
-                run_id=Path(run_dir).name if run_dir is not None else new_run_id(started_at),
-            ).execute()
-        finally:
-            if files is not None:
-                files.close()
-    finally:
-        source.close()
-
-
-async def _find_list(client: CampaignClient, name: str, options: IngestOptions) -> bool | None:
-    """Find the list, or make it; tell whether it drops duplicates, None where nobody knows.
-
-    Raises:
-        ContactListError: there is not exactly one, or the options don't go with it.
-        CallError: it could not be looked up or made.
-    """
-    lists = await client.list_contact_lists()
-    found = [one for one in lists if one.name == name]
-    if len(found) > 1:
-        ids = " and ".join(one.id for one in found)
-        raise ContactListError(
-            f"there are {len(found)} contact lists named {name!r} ({ids}), and addContacts names no id:"
-            " rename all but one, with kore-campaign update ID --name NAME"
-        )
-    if found:
-        allow_duplicates = await _allows_duplicates(client, found[0])
-    elif options.create is None:
-        near = difflib.get_close_matches(name, [one.name for one in lists], n=3)
-        hint = f"; the nearest are {', '.join(map(repr, near))}" if near else ""
-        raise ContactListError(f"there is no contact list named {name!r}{hint}; --create makes it")
-    elif options.dry_run:
-        allow_duplicates = options.create.allow_duplicates
-    else:
-        made = await client.create_contact_list(
-            name, options.create.description, allow_duplicates=options.create.allow_duplicates
-        )
-        allow_duplicates = await _allows_duplicates(client, made)
-    drops = None if allow_duplicates is None else not allow_duplicates
-    if options.list_drops_duplicates:
-        if drops is False:
-            raise ContactListError(
-                f"the contact list {name!r} keeps duplicates, so it can't be said to drop them:"
-                " leave --list-drops-duplicates out"
-            )
-        drops = True
-    if options.keep_duplicates and drops:
-        raise ContactListError(
-            f"the contact list {name!r} drops duplicates, so it can't keep them: leave --keep-duplicates out"
-        )
-    return drops
-
-
-async def _allows_duplicates(client: CampaignClient, one: ContactList) -> bool | None:
-    """What the list's own read says where the listing does not; None where that can't be had."""
-    if one.allow_duplicates is not None:
-        return one.allow_duplicates
-    try:
-        return (await client.get_contact_list(one.id)).allow_duplicates
-    except CallError as error:
-        logger.warning(
-            "whether the list drops duplicates can't be learnt (%s), so it counts as keeping them",
-            error.reason,
-        )
-        return None
-
-
 @define
-class _Screen:
-    """Everything between a slice and its batches; it never waits."""
+class Screen:
+    """Everything between a slice and its batches; it never waits.
+
+    Attributes:
+        seen: the numbers so far; None where duplicates are sent.
+        known: what an earlier part of this run did with ranges of rows.
+        resend: whether what may have been processed then is sent again.
+    """
 
     normaliser: Normaliser
     suppressed: AbstractSet[int]
     seen: NumbersSeen | None
     batcher: Batcher
+    known: Sequence[Known] = ()
+    resend: bool = False
 
     def take(self, part: Slice) -> list[Batch | Settled]:
         """Sort a slice's records into full batches and what is settled without a call."""
@@ -232,7 +81,36 @@ class _Screen:
                 reasons = [f"duplicate of row {first[index]}" for index in again]
                 made.append(_left_out(State.DUPLICATE, found, again, reasons))
                 found = found.without(again)
-        return made + self.batcher.feed(found.rows, found.contacts, found.records)
+        return made + self._feed(found)
+
+    def _feed(self, found: Sorted) -> list[Batch | Settled]:
+        """Batch what is to be sent, and settle what an earlier part of this run has settled."""
+        if not self.known or not found.rows or found.rows[0] > self.known[-1].last_row:
+            return [*self.batcher.feed(found.rows, found.contacts, found.records)]
+        made: list[Batch | Settled] = []
+        begin = 0
+        while begin < len(found.rows):
+            known, end = self._range_at(found.rows, begin)
+            if known is None or (self.resend and known.state in {None, State.UNCERTAIN}):
+                made += self.batcher.feed(found.rows[begin:end], found.contacts[begin:end], found.records[begin:end])
+            else:
+                # A batch is a range of rows: it must not reach over rows that are settled.
+                made += self.batcher.flush()
+                state = known.state if known.state is not None else State.UNCERTAIN
+                made.append(Settled(state, found.rows[begin:end], found.records[begin:end], known.reason))
+            begin = end
+        return made
+
+    def _range_at(self, rows: Sequence[int], begin: int) -> tuple[Known | None, int]:
+        """What is known of the row at this index, and the index behind the last row of which the same is known."""
+        row = rows[begin]
+        index = bisect_left(self.known, row, key=lambda known: known.last_row)
+        if index == len(self.known):
+            return None, len(rows)
+        known = self.known[index]
+        if row < known.first_row:
+            return None, bisect_left(rows, known.first_row, begin)
+        return known, bisect_left(rows, known.last_row + 1, begin)
 
 
 def _left_out(state: State, found: Sorted, indices: Sequence[int], reasons: Sequence[str] | str) -> Settled:
@@ -264,26 +142,31 @@ class _Belt(Generic[T]):
 
 
 @define(kw_only=True, eq=False)
-class _Run:
+class Run:
     """One run, from its first slice to its report."""
 
     client: CampaignClient
     source: Source
     contact_list: str
     options: IngestOptions
-    screen: _Screen
+    screen: Screen
     repeatable: bool
     files: RunFiles | None
     sink: Sink | None
     began: float
     started_at: dt.datetime
     run_id: str
-    _tally: Tally = field(factory=Tally, init=False)
+    ledger: Ledger
+    tally: Tally
+    notices: tuple[str, ...]
     _exhausted: bool = field(default=False, init=False)
     # A source that fails ends the reading; what was read goes out all the same.
     _stopping: bool = field(default=False, init=False)
     _stopped_because: str | None = field(default=None, init=False)
     _unwritten: str | None = field(default=None, init=False)
+    _winding_down: bool = field(default=False, init=False)
+    _reader: asyncio.Task[None] = field(init=False)
+    _sending: dict[Sender, asyncio.Task[None]] = field(factory=dict, init=False)
     _waiting: asyncio.Task[Slice | None] | None = field(default=None, init=False)
     _senders: list[Sender] = field(init=False)
     _batches: _Belt[Batch | None] = field(init=False)
@@ -306,6 +189,7 @@ class _Run:
                 contact_list=self.contact_list,
                 repeatable=self.repeatable,
                 breaker=breaker,
+                ledger=self.ledger,
                 on_attempt=self._count,
             )
             for _ in range(self.options.concurrency)
@@ -313,25 +197,56 @@ class _Run:
         self._sent_out = [deque() for _ in self._senders]
 
     async def execute(self) -> IngestReport:
-        """Run to the end, and settle everything also where the end comes early."""
+        """Run to the end, and settle everything also where the end comes early.
+
+        Cancelling it stops the run in order: no call goes out any more, those in flight may still take
+        `grace_seconds`, and what is on its way is settled. Cancelling it again cuts the calls off.
+        """
         self._save(final=False)
+        pipeline = asyncio.create_task(self._pipeline())
+        try:
+            await asyncio.wait((pipeline,))
+        except asyncio.CancelledError:
+            await self._wind_down(pipeline)
+            self._settle_the_rest()
+            self._save(final=True)
+            raise
+        if pipeline.exception() is not None:
+            # A fault of this package or of a caller's own class: no failure of a call comes this way.
+            self._stop("an error of this program")
+            self._settle_the_rest()
+            self._save(final=True)
+        pipeline.result()
+        return self._save(final=True)
+
+    async def _pipeline(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._read())
+                self._reader = group.create_task(self._read())
                 group.create_task(self._record())
                 async with asyncio.TaskGroup() as senders:
                     for sender, sent_out in zip(self._senders, self._sent_out, strict=True):
-                        senders.create_task(self._send(sender, sent_out))
+                        self._sending[sender] = senders.create_task(self._send(sender, sent_out))
                 await self._outcomes.put(None)
-        except BaseException as error:
-            # A cancellation, or a fault of this package: no failure of a call comes this way.
-            self._stop(_CANCELLED if isinstance(error, asyncio.CancelledError) else "an error of this program")
-            self._settle_the_rest()
-            self._save(final=True)
+        except BaseExceptionGroup as group_error:
+            error: BaseException = group_error
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
             raise error from None
-        return self._save(final=True)
+
+    async def _wind_down(self, pipeline: asyncio.Task[None]) -> None:
+        """Let calls in flight end, each with what it comes to, and everything else stop now."""
+        self._stop(_CANCELLED)
+        self._winding_down = True
+        self._reader.cancel()
+        for sender, task in self._sending.items():
+            sender.closing = True
+            if not sender.is_calling:
+                task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):  # asked a second time: the grace is over
+            await asyncio.wait((pipeline,), timeout=self.options.grace_seconds)
+        pipeline.cancel()
+        await asyncio.gather(pipeline, return_exceptions=True)
 
     async def _read(self) -> None:
         try:
@@ -342,7 +257,7 @@ class _Run:
         except SourceError as error:
             self._stopped_because = self._stopped_because or str(error)
         except Exception as error:  # noqa: BLE001  a caller's iterable may raise whatever it likes
-            failed = f"the source failed behind row {self._tally.read}: {type(error).__name__}: {error}"
+            failed = f"the source failed behind row {self.tally.read}: {type(error).__name__}: {error}"
             self._stopped_because = self._stopped_because or failed
         self._take_the_rest()
         await self._hand_over(self._read_out)
@@ -372,14 +287,14 @@ class _Run:
         return waiting.result()
 
     def _take(self, part: Slice) -> None:
-        self._tally.read += len(part.records)
+        self.tally.read += len(part.records)
         self._read_out.extend(self.screen.take(part))
 
     def _take_the_rest(self) -> None:
         """Take what the source gave and did not yield, and the batch that is not full."""
         rest = self.source.rest()
         if rest:
-            self._take(Slice(self._tally.read + 1, rest, suspect=True))
+            self._take(Slice(self.tally.read + 1, rest, suspect=True))
         self._read_out.extend(self.screen.batcher.flush())
 
     async def _hand_over(self, items: deque[Batch | Settled]) -> None:
@@ -391,7 +306,7 @@ class _Run:
                 await self._outcomes.put(item)
 
     async def _send(self, sender: Sender, sent_out: deque[Batch | Settled]) -> None:
-        while (batch := await self._batches.get()) is not None:
+        while not self._winding_down and (batch := await self._batches.get()) is not None:
             if self.options.dry_run or self._stopping:
                 sent_out.append(_unsent(batch))
             else:
@@ -401,9 +316,9 @@ class _Run:
             await self._hand_over(sent_out)
 
     def _count(self, attempt: Attempt) -> None:
-        self._tally.sent += attempt.outcome is not CallOutcome.NOT_SENT
-        self._tally.retried += attempt.number > 1
-        self._tally.throttled += attempt.throttled
+        self.tally.sent += attempt.outcome is not CallOutcome.NOT_SENT
+        self.tally.retried += attempt.number > 1
+        self.tally.throttled += attempt.throttled
 
     async def _record(self) -> None:
         while (settled := await self._outcomes.get()) is not None:
@@ -418,7 +333,7 @@ class _Run:
                 self._save(final=False)
 
     def _fold(self, settled: Settled) -> None:
-        self._tally.fold(settled)
+        self.tally.fold(settled)
         if self.files is not None:
             try:
                 self.files.write(settled)
@@ -448,10 +363,10 @@ class _Run:
         if self._progress is None:
             return
         now = Progress(
-            read=self._tally.read,
-            settled=self._tally.settled,
-            accepted=self._tally.states[State.ACCEPTED],
-            calls=self._tally.sent,
+            read=self.tally.read,
+            settled=self.tally.settled,
+            accepted=self.tally.states[State.ACCEPTED],
+            calls=self.tally.sent,
             fraction=self.source.fraction(),
             seconds=time.monotonic() - self.began,
         )
@@ -465,7 +380,7 @@ class _Run:
     def _save(self, *, final: bool) -> IngestReport:
         """Make the report, and write it if there is a run directory."""
         if final:
-            self._tally.check()
+            self.tally.check()
             self._show()
         report = self._report(final=final)
         self._saved_at = time.monotonic()
@@ -483,7 +398,7 @@ class _Run:
     def _report(self, *, final: bool) -> IngestReport:
         seconds = time.monotonic() - self.began
         in_flight = 0 if final else sum(sender.in_flight for sender in self._senders)
-        counts = self._tally.counts(in_flight=in_flight)
+        counts = self.tally.counts(in_flight=in_flight)
         because = self._stopped_because if final else _RUNNING
         if final and self._exhausted and not counts.unsent:
             because = self._unwritten  # whatever else stopped it, there was nothing left to stop
@@ -495,12 +410,12 @@ class _Run:
             started_at=timestamp(self.started_at),
             finished_at=timestamp(dt.datetime.now(dt.UTC)),
             counts=counts,
-            calls=self._tally.calls(),
+            calls=self.tally.calls(),
             seconds=round(seconds, 3),
             contacts_per_second=round(counts.accepted / seconds, 1) if seconds > 0 else 0.0,
             source_exhausted=self._exhausted,
-            stopped_because=because,
-            notices=self.source.notices,
+            stopped_because=None if because is None else masked(because),
+            notices=self.notices,
         )
 
 
@@ -510,55 +425,3 @@ async def _next_or_none(slices: AsyncIterator[Slice]) -> Slice | None:
 
 def _unsent(batch: Batch) -> Settled:
     return Settled(State.UNSENT, batch.rows, batch.records)
-
-
-def new_run_id(moment: dt.datetime) -> str:
-    """A run's name: the moment in UTC, and something that no other run of that second has."""
-    return f"{moment.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-class OutcomeStream:
-    """An async iterator over a run's outcomes.
-
-    Attributes:
-        report: the run's report, once the iteration has come to its end; None before.
-    """
-
-    def __init__(self, start: Callable[[Sink], Awaitable[IngestReport]]) -> None:
-        self._outcomes = self._iterate(start)
-        self.report: IngestReport | None = None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Outcome:
-        return await anext(self._outcomes)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_exc_info: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop the run if it still goes on: what is in flight ends as uncertain, the rest unsent."""
-        await self._outcomes.aclose()
-
-    async def _iterate(self, start: Callable[[Sink], Awaitable[IngestReport]]) -> AsyncGenerator[Outcome, None]:
-        groups: asyncio.Queue[tuple[Source, Settled]] = asyncio.Queue(1)
-        run = asyncio.ensure_future(start(lambda source, settled: groups.put((source, settled))))
-        try:
-            while True:
-                group = asyncio.ensure_future(groups.get())
-                await asyncio.wait((group, run), return_when=asyncio.FIRST_COMPLETED)
-                if not group.done():
-                    group.cancel()
-                    break
-                source, settled = group.result()
-                for row, reason, record in settled.entries():
-                    yield Outcome(row, settled.state, reason, source.fields(record))
-            self.report = await run
-        finally:
-            group.cancel()
-            run.cancel()
-            await asyncio.gather(run, group, return_exceptions=True)

@@ -5,8 +5,8 @@ A sender may know the client, batches and outcomes. It knows nothing of sources,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from attrs import define, field
 
@@ -16,27 +16,67 @@ from kore_campaign_async.errors import (
     CallOutcome,
     CredentialsError,
     ForbiddenError,
+    KoreCampaignError,
     NotFoundError,
     NotSentError,
     PayloadTooLargeError,
+    RunDirectoryError,
     ThrottledError,
     UnauthorizedError,
 )
 from kore_campaign_async.ingest.breaker import BATCHES, Breaker
 from kore_campaign_async.ingest.records import Batch, Settled, State
 
+
+class _ClosingError(KoreCampaignError):
+    """The run takes no new call."""
+
+
 # After these no batch fares better: the run stops, and the batch stays unsent, so that it can be completed.
 _ENDS_THE_RUN: Final = (
+    _ClosingError,
     CredentialsError,
     ForbiddenError,
     NotFoundError,
     NotSentError,
+    RunDirectoryError,
     ThrottledError,
     UnauthorizedError,
 )
 
 
-@define(kw_only=True)
+class Ledger(Protocol):
+    """Where a sender notes what it intends and what came of it; RunDirectoryError if that can't be noted."""
+
+    async def intend(self, batch: int, rows: Sequence[int], attempt: int) -> int:
+        """Note that a call goes out now; return the attempt's id."""
+        ...
+
+    def ended(self, number: int, outcome: CallOutcome, *, throttled: bool) -> None:
+        """Note how an attempt ended."""
+        ...
+
+    async def settle(self, number: int, state: State, reason: str) -> None:
+        """Note the state in which an attempt left its contacts."""
+        ...
+
+
+class NoLedger:
+    """Of a run without a directory: nothing is noted, and nothing can be resumed."""
+
+    async def intend(self, batch: int, rows: Sequence[int], attempt: int) -> int:
+        """Note nothing."""
+        del batch, rows
+        return attempt
+
+    def ended(self, number: int, outcome: CallOutcome, *, throttled: bool) -> None:
+        """Note nothing."""
+
+    async def settle(self, number: int, state: State, reason: str) -> None:
+        """Note nothing."""
+
+
+@define(kw_only=True, eq=False)
 class Sender:
     """Sends batches to one list, one after another.
 
@@ -45,18 +85,23 @@ class Sender:
         contact_list: the list's name.
         repeatable: whether a call that may have been processed can be sent again.
         breaker: shared by all senders of a run.
+        ledger: shared by all senders of a run.
         on_attempt: called with every attempt that ended.
         stop: why the run should stop, once a batch has shown it.
+        closing: set from outside, so that no call goes out any more.
     """
 
     client: CampaignClient
     contact_list: str
     repeatable: bool
     breaker: Breaker
+    ledger: Ledger
     on_attempt: Callable[[Attempt], None]
     stop: str | None = field(default=None, init=False)
+    closing: bool = field(default=False, init=False)
     _batch: Batch | None = field(default=None, init=False)
     _settled: list[Settled] = field(factory=list, init=False)
+    _number: int = field(default=0, init=False)  # of the last attempt, in the ledger
     _attempt: int = field(default=0, init=False)  # that has begun and not ended
     _in_flight: int = field(default=0, init=False)
     _maybe_processed: bool = field(default=False, init=False)
@@ -73,12 +118,17 @@ class Sender:
         """How many contacts are in a call that may have been processed, and are not settled yet."""
         return self._in_flight
 
+    @property
+    def is_calling(self) -> bool:
+        """Whether an attempt has begun and not ended."""
+        return self._attempt > 0
+
     def abandon(self) -> list[Settled]:
         """Settle the batch whose sending was cancelled: what was in flight is uncertain, what came after unsent."""
         batch, self._batch = self._batch, None
         if batch is None:
             return []
-        if self._attempt:
+        if self._attempt and self._in_flight:
             maybe = CallOutcome.MAYBE_PROCESSED
             self.on_attempt(Attempt(number=self._attempt, outcome=maybe, status=None, throttled=False, seconds=0.0))
         # Parts are sent in order, so what is settled is a beginning of the batch.
@@ -97,7 +147,7 @@ class Sender:
         error = await self._call(batch)
         if error is None:
             self.breaker.accepted(place)
-            self._settled.append(Settled(State.ACCEPTED, batch.rows, batch.records))
+            await self._settle(batch, State.ACCEPTED, "")
             return
         if isinstance(error, PayloadTooLargeError) and len(batch.rows) > 1 and not self._maybe_processed:
             for half in batch.halves():
@@ -107,13 +157,13 @@ class Sender:
                     self._settled.append(Settled(State.UNSENT, half.rows, half.records))
             return
         state, reason = self._end_of(error)
-        self._settled.append(Settled(state, batch.rows, batch.records, reason))
+        await self._settle(batch, state, reason)
         if isinstance(error, _ENDS_THE_RUN):
             self.stop = str(error)
         elif self.breaker.failed(place, f"{state} {type(error).__name__}"):
             self.stop = f"{BATCHES} batches ended the same way, none after them was accepted: {error}"
 
-    def _end_of(self, error: CallError | CredentialsError) -> tuple[State, str]:
+    def _end_of(self, error: KoreCampaignError) -> tuple[State, str]:
         """The state of a batch whose call failed, and why."""
         happened = error.happened if isinstance(error, CallError) else str(error)
         # Whatever the last attempt came to: an earlier one may have been processed.
@@ -123,26 +173,42 @@ class Sender:
             return State.UNSENT, ""
         return State.REFUSED, happened
 
-    async def _call(self, batch: Batch) -> CallError | CredentialsError | None:
+    async def _settle(self, batch: Batch, state: State, reason: str) -> None:
+        self._settled.append(Settled(state, batch.rows, batch.records, reason))
+        self._in_flight = 0
+        if state is not State.UNSENT:
+            try:
+                await self.ledger.settle(self._number, state, reason)
+            except RunDirectoryError as error:
+                self.stop = str(error)
+
+    async def _call(self, batch: Batch) -> KoreCampaignError | None:
         request = self.client.add_encoded_contacts(
             self.contact_list, batch.encoded, contacts=len(batch.rows), repeatable=self.repeatable
         )
 
         async def before_attempt(number: int) -> None:
-            self._attempt, self._in_flight = number, len(batch.rows)
+            if self.closing:
+                raise _ClosingError("the run was stopped before the call went out")
+            self._attempt = number
+            try:
+                self._number = await self.ledger.intend(batch.number, batch.rows, number)
+            except RunDirectoryError:
+                self._attempt = 0
+                raise
+            self._in_flight = len(batch.rows)
 
         def after_attempt(attempt: Attempt) -> None:
             self._attempt = 0
             self._maybe_processed |= attempt.outcome is CallOutcome.MAYBE_PROCESSED
             self._in_flight = len(batch.rows) if self._maybe_processed else 0
+            self.ledger.ended(self._number, attempt.outcome, throttled=attempt.throttled)
             self.on_attempt(attempt)
 
-        failure: CallError | CredentialsError | None = None
         self._maybe_processed = False
+        # A cancelled call does not come back here: `abandon` settles it.
         try:
             await self.client.send(request, before_attempt=before_attempt, after_attempt=after_attempt)
-        except (CallError, CredentialsError) as error:
-            failure = error
-        # A cancelled call does not come here: `abandon` settles it.
-        self._in_flight = 0
-        return failure
+        except (CallError, CredentialsError, RunDirectoryError, _ClosingError) as error:
+            return error
+        return None

@@ -317,7 +317,7 @@ async def push(
     **given: Any,
 ) -> IngestReport:
     """Push as `ingest_contacts` does, and check the account of it; further arguments are options."""
-    options = options if options is not None else IngestOptions(**given)
+    options = options if options is not None else IngestOptions(**{"grace_seconds": 0.0, **given})
     before = asyncio.all_tasks()
     report = await ingest_contacts(client, source, contact_list=contact_list, run_dir=run_dir, options=options)
     check_report(report)
@@ -356,7 +356,9 @@ def check_run_dir(run_dir: Path) -> IngestReport:
     assert report.counts.suppressed == len(files["left_out.csv"]) - duplicates
     assert report.counts.refused == len(files["refused.csv"])
     assert report.counts.uncertain == len(files["uncertain.csv"])
-    assert sorted(one.name for one in run_dir.iterdir()) == sorted((*OUTCOME_FILES, "report.json"))
+    assert sorted(one.name for one in run_dir.iterdir()) == sorted(
+        (*OUTCOME_FILES, "journal.sqlite", "lock", "report.json")
+    )
     return report
 
 

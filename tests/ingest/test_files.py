@@ -162,12 +162,12 @@ def test_a_directory_that_is_there_and_empty_is_used(directory: Path) -> None:
     assert {path.name for path in directory.iterdir()} == NAMES
 
 
-def test_a_directory_that_holds_a_run_is_refused(files: RunFiles) -> None:
+def test_files_of_a_run_are_not_written_over(files: RunFiles) -> None:
     files.write(Settled(State.REJECTED, [1], [["+1", "a"]], "why"))
     files.write_report(REPORT, durable=True)
     files.close()
     before = {path.name: path.read_bytes() for path in files.directory.iterdir()}
-    assert "holds a run already" in refusal(files.directory)
+    assert "rejected.csv: File exists" in refusal(files.directory)
     assert {path.name: path.read_bytes() for path in files.directory.iterdir()} == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import orjson
@@ -23,12 +24,14 @@ class Source(Protocol):
 
     Attributes:
         name: how reports name it.
+        path: of a file, which can be read again; None for anything else.
         header: the names of its columns, after `open`; None where records are mappings.
         columns: what outcome files show of a record, after `open`.
         notices: what a person should know of how it is read, after `open`.
     """
 
     name: str
+    path: Path | None
     header: tuple[str, ...] | None
     columns: tuple[str, ...]
     notices: tuple[str, ...]
@@ -65,8 +68,9 @@ class Source(Protocol):
 class MappingSource:
     """What sources of mappings share: they have no header, and outcome files show the known fields and the JSON."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, path: Path | None = None) -> None:
         self.name = name
+        self.path = path
         self.header: tuple[str, ...] | None = None
         self.columns: tuple[str, ...] = MAPPING_COLUMNS
         self.notices: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import hashlib
 import io
 import os
 import sys
@@ -40,7 +41,7 @@ class Blocks:
 
     def __init__(self, path: Path | None) -> None:
         self.name = "standard input" if path is None else str(path)
-        self._path = path
+        self.path = path
         self._file: BinaryIO | None = None
         self._size = 0
         self._read = 0
@@ -62,11 +63,11 @@ class Blocks:
         return first
 
     def _opened(self) -> BinaryIO:
-        if self._path is None:
+        if self.path is None:
             if sys.stdin is None:
                 raise SourceError("there is no standard input")
             return sys.stdin.buffer
-        file = self._path.open("rb", buffering=0)
+        file = self.path.open("rb", buffering=0)
         self._size = os.fstat(file.fileno()).st_size
         return file
 
@@ -85,7 +86,7 @@ class Blocks:
         return block
 
     def _let_go(self, file: BinaryIO) -> None:
-        if self._path is not None:
+        if self.path is not None:
             file.close()
 
     def fraction(self) -> float | None:
@@ -96,6 +97,22 @@ class Blocks:
         """Close the file; standard input stays open."""
         if self._file is not None:
             self._let_go(self._file)
+
+
+async def fingerprint(path: Path | None) -> tuple[int | None, str | None]:
+    """A file's size and SHA-256, to know it again; None for what is no file. SourceError if it can't be read."""
+    if path is None:
+        return None, None
+
+    def read() -> tuple[int, str]:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return file.tell(), digest
+
+    try:
+        return await _in_thread(read)
+    except OSError as error:
+        raise SourceError(f"{path} can't be read: {error.strerror}") from None
 
 
 class LineCutter:

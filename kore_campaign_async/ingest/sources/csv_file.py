@@ -30,6 +30,7 @@ class CsvFile:
 
     def __init__(self, blocks: Blocks, first: bytes) -> None:
         self.name = blocks.name
+        self.path = blocks.path
         self.header: tuple[str, ...] | None = None
         self.columns: tuple[str, ...] = ()
         self.notices: tuple[str, ...] = ()

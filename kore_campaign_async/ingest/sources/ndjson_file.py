@@ -19,7 +19,7 @@ class NdjsonFile(MappingSource):
     """Yields an NDJSON file's objects. Blank lines are none; a line that is no object is a `bad_row`."""
 
     def __init__(self, blocks: Blocks, first: bytes) -> None:
-        super().__init__(blocks.name)
+        super().__init__(blocks.name, blocks.path)
         self._blocks = blocks
         self._block = first
         self._cutter = LineCutter()

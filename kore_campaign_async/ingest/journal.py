@@ -1,0 +1,288 @@
+"""What a run intends and what came of it, in SQLite: so that a killed run can be resumed and nothing is sent twice.
+
+An intent (row range, count, attempt) is durable before its call's first byte, its outcome after it. No phone number
+and no token is ever here. One connection writes, on one thread; what several senders write at once shares a commit.
+`journal.sqlite` appears only complete: without it a directory holds no run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import orjson
+from attrs import evolve, frozen
+
+from kore_campaign_async.errors import CallOutcome, RunDirectoryError
+from kore_campaign_async.ingest.records import State
+
+T = TypeVar("T")
+
+JOURNAL: Final = "journal.sqlite"
+FORMAT: Final = 1
+
+_SCHEMA: Final = """
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE attempt (
+    id INTEGER PRIMARY KEY,
+    batch INTEGER NOT NULL,
+    first_row INTEGER NOT NULL,
+    last_row INTEGER NOT NULL,
+    contacts INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    outcome TEXT,
+    throttled INTEGER NOT NULL DEFAULT 0,
+    state TEXT,
+    reason TEXT
+);
+"""
+
+_DIGITS = re.compile(r"[0-9]{7,}")
+
+
+def masked(text: str) -> str:
+    """A text in which what could be a phone number is masked: runs of seven digits or more."""
+    return _DIGITS.sub("***", text)
+
+
+@frozen
+class Known:
+    """What the journal knows of a range of rows.
+
+    Attributes:
+        state: of its contacts; None where a call may have been processed and nothing was settled.
+        reason: why, numbers masked.
+    """
+
+    first_row: int
+    last_row: int
+    state: State | None
+    reason: str
+
+
+class Journal:
+    """The journal of one run, open for writing.
+
+    Every method but `close` is for the event loop that made it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._work: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._ended: list[tuple[str, tuple[Any, ...]]] = []
+        self._broken: RunDirectoryError | None = None
+        self._connection = _connect(path)
+        self._next: int = 1 + self._connection.execute("SELECT coalesce(max(id), 0) FROM attempt").fetchone()[0]
+        self._thread = threading.Thread(target=self._write, name="kore-campaign-journal", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def create(cls, directory: Path, settings: Mapping[str, Any]) -> Self:
+        """Make the journal of a new run; RunDirectoryError if it can't be written."""
+        path, part = directory / JOURNAL, directory / f"{JOURNAL}.part"
+        try:
+            part.unlink(missing_ok=True)
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            with contextlib.closing(sqlite3.connect(part)) as connection, connection:
+                connection.executescript(_SCHEMA)
+                connection.executemany(
+                    "INSERT INTO setting VALUES (?, ?)",
+                    [(name, orjson.dumps(value).decode()) for name, value in settings.items()],
+                )
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
+            _sync(part)
+            part.rename(path)
+            _sync(directory)
+            return cls(path)
+        except (OSError, sqlite3.Error) as error:
+            raise _unwritable(path, error) from None
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open the journal of a run that is resumed; RunDirectoryError tells what is wrong."""
+        read_settings(directory)
+        try:
+            return cls(directory / JOURNAL)
+        except (OSError, sqlite3.Error) as error:
+            raise _unwritable(directory / JOURNAL, error) from None
+
+    async def intend(self, batch: int, rows: Sequence[int], attempt: int) -> int:
+        """Note that a call goes out now, and wait until that is durable; return the attempt's id."""
+        number = self._next
+        self._next += 1
+        await self._durably(
+            "INSERT INTO attempt (id, batch, first_row, last_row, contacts, attempt) VALUES (?, ?, ?, ?, ?, ?)",
+            (number, batch, rows[0], rows[-1], len(rows), attempt),
+        )
+        return number
+
+    def ended(self, number: int, outcome: CallOutcome, *, throttled: bool) -> None:
+        """Note how an attempt ended. It goes into the next commit, together with what follows from it."""
+        self._ended.append(
+            ("UPDATE attempt SET outcome = ?, throttled = ? WHERE id = ?", (outcome.name, throttled, number))
+        )
+
+    async def settle(self, number: int, state: State, reason: str) -> None:
+        """Note the state in which an attempt left its contacts, and wait until that is durable."""
+        await self._durably(
+            "UPDATE attempt SET state = ?, reason = ? WHERE id = ?", (state.value, masked(reason), number)
+        )
+
+    async def _durably(self, statement: str, values: tuple[Any, ...]) -> None:
+        if self._broken is not None:
+            raise self._broken
+        done: asyncio.Future[None] = self._loop.create_future()
+        changes, self._ended = [*self._ended, (statement, values)], []
+        self._work.put(_Entry(changes, done))
+        await done
+
+    def _write(self) -> None:
+        """Write what comes, all that is there in one commit. Runs in the journal's thread."""
+        last = False
+        while not last:
+            entries = [self._work.get()]
+            while not self._work.empty():
+                entries.append(self._work.get())
+            last = None in entries
+            error = self._commit([entry for entry in entries if entry is not None])
+            waiting = [entry.done for entry in entries if entry is not None and entry.done is not None]
+            if waiting:
+                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who waited
+                    self._loop.call_soon_threadsafe(self._tell, waiting, error)
+        self._connection.close()
+
+    def _commit(self, entries: list[_Entry]) -> RunDirectoryError | None:
+        if self._broken is not None:
+            return self._broken
+        try:
+            with self._connection:
+                for statement, values in (change for entry in entries for change in entry.changes):
+                    self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            self._broken = _unwritable(self._path, error)
+        return self._broken
+
+    @staticmethod
+    def _tell(waiting: list[asyncio.Future[None]], error: RunDirectoryError | None) -> None:
+        for done in waiting:
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+    def close(self) -> None:
+        """Write what is left, and close; it blocks for a commit."""
+        self._work.put(_Entry(self._ended, None))
+        self._work.put(None)
+        self._thread.join()
+
+
+@frozen
+class _Entry:
+    changes: list[tuple[str, tuple[Any, ...]]]
+    done: asyncio.Future[None] | None
+
+
+def read_settings(directory: Path) -> dict[str, Any]:
+    """The settings of the run in a directory; RunDirectoryError if there is none, or its format is newer."""
+    path = directory / JOURNAL
+    if not path.exists():
+        raise RunDirectoryError(f"{directory} holds no run that could be resumed: {JOURNAL} is missing")
+    rows: list[tuple[str, str]] = _reading(
+        path, lambda connection: connection.execute("SELECT name, value FROM setting").fetchall()
+    )
+    try:
+        return {name: orjson.loads(value) for name, value in rows}
+    except ValueError:
+        raise RunDirectoryError(f"{path} can't be read: its settings are torn") from None
+
+
+def read_known(directory: Path) -> list[Known]:
+    """What is known of the source's rows: ranges that don't overlap, in order. Rows in none were never sent."""
+    rows = _reading(
+        directory / JOURNAL,
+        lambda connection: connection.execute(
+            "SELECT first_row, last_row, outcome, state, reason FROM attempt ORDER BY id"
+        ).fetchall(),
+    )
+    painted: list[Known] = []
+    for first_row, last_row, outcome, state, reason in rows:
+        if state is not None:
+            paint(painted, Known(first_row, last_row, State(state), reason or ""))
+        elif outcome == CallOutcome.ACCEPTED.name:
+            paint(painted, Known(first_row, last_row, State.ACCEPTED, ""))
+        elif outcome is None or outcome == CallOutcome.MAYBE_PROCESSED.name:
+            paint(painted, Known(first_row, last_row, None, "the run ended while the call was in flight"))
+    return painted
+
+
+def read_calls(directory: Path) -> dict[str, int]:
+    """The attempts so far: `sent` with a byte written, `retried` after a first one, `throttled`."""
+    sent, retried, throttled = _reading(
+        directory / JOURNAL,
+        lambda connection: connection.execute(
+            "SELECT coalesce(sum(outcome IS NULL OR outcome <> ?), 0), coalesce(sum(attempt > 1), 0),"
+            " coalesce(sum(throttled), 0) FROM attempt",
+            (CallOutcome.NOT_SENT.name,),
+        ).fetchone(),
+    )
+    return {"sent": sent, "retried": retried, "throttled": throttled}
+
+
+def paint(painted: list[Known], new: Known) -> None:
+    """Lay a range over others, which are in order and don't overlap."""
+    # Almost always it lies behind all of them.
+    if painted and painted[-1].last_row >= new.first_row:
+        kept: list[Known] = []
+        for old in painted:
+            if old.first_row < new.first_row:
+                kept.append(evolve(old, last_row=min(old.last_row, new.first_row - 1)))
+            if old.last_row > new.last_row:
+                kept.append(evolve(old, first_row=max(old.first_row, new.last_row + 1)))
+        painted[:] = sorted([*kept, new], key=lambda known: known.first_row)
+    else:
+        painted.append(new)
+
+
+def _reading(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > FORMAT:
+                raise RunDirectoryError(
+                    f"{path} has format {version}, and this version reads {FORMAT}: update kore-campaign-async"
+                )
+            return query(connection)
+    except (OSError, sqlite3.Error) as error:
+        raise RunDirectoryError(f"{path} can't be read: {error}") from None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level="IMMEDIATE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unwritable(path: Path, error: Exception) -> RunDirectoryError:
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return RunDirectoryError(f"the journal {path} can't be written: {why}; no further call is made")

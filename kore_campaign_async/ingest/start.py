@@ -1,0 +1,497 @@
+"""How a run begins, new or resumed: its source, its list, its directory; and how a program is told of it.
+
+What decides a contact's state is in the journal before the first call, and is compared when the run is resumed:
+the source's bytes, how its columns were matched, the do-not-contact numbers, and this program's own rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import difflib
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any, Final, Self
+
+from attrs import asdict, define
+
+from kore_campaign_async.client import CampaignClient
+from kore_campaign_async.config import BatchLimits, IngestOptions, OnUncertain, Progress
+from kore_campaign_async.endpoints import add_contacts
+from kore_campaign_async.errors import CallError, ContactListError, RunDirectoryError
+from kore_campaign_async.ingest import journal as journals
+from kore_campaign_async.ingest.batching import Batcher
+from kore_campaign_async.ingest.files import RunFiles, RunLock, read_report
+from kore_campaign_async.ingest.journal import Journal
+from kore_campaign_async.ingest.matching import Shape, match
+from kore_campaign_async.ingest.normalise import RULES, Normaliser, time_zones
+from kore_campaign_async.ingest.records import Outcome, Settled
+from kore_campaign_async.ingest.report import IngestReport, Tally
+from kore_campaign_async.ingest.run import Run, Screen, Sink
+from kore_campaign_async.ingest.screening import NumbersSeen, read_suppressed
+from kore_campaign_async.ingest.sending import Ledger, NoLedger
+from kore_campaign_async.ingest.sources.base import Source
+from kore_campaign_async.ingest.sources.blocks import fingerprint
+from kore_campaign_async.ingest.sources.opening import Contacts, open_source
+from kore_campaign_async.models import ContactList
+
+logger = logging.getLogger("kore_campaign_async")
+
+_CHANGED: Final = {
+    "source": "the source has changed",
+    "columns": "its columns are matched otherwise",
+    "suppressed": "the do-not-contact files hold other numbers",
+    "rules": "this version of the program, or its time zones, judges contacts otherwise",
+}
+
+
+async def ingest_contacts(
+    client: CampaignClient,
+    source: Contacts,
+    *,
+    contact_list: str,
+    run_dir: str | Path | None = None,
+    options: IngestOptions | None = None,
+) -> IngestReport:
+    """Push contacts into a contact list, and account for every one.
+
+    Once the first contact is read, this returns a report however the run goes; only cancelling it raises.
+
+    Args:
+        client: its budget, retries and timeouts hold.
+        source: the path of a CSV or NDJSON file, `-` for standard input, or an iterable or async iterable of
+            `Contact`, mappings or numbers as text.
+        contact_list: the name of the list.
+        run_dir: where the outcome files and the report go; without it there are none.
+        options: how it is done.
+
+    Raises:
+        SourceError: the source or a do-not-contact file can't be read as it is. Nothing was sent.
+        ContactListError: no list of this name, two of them, or options that don't go with it. Nothing was sent.
+        RunDirectoryError: the run directory can't be used, or the report can't be written into it.
+        CallError: the list could not be looked up or made. Nothing was sent.
+        CredentialsError: no token could be made. Nothing was sent.
+    """
+    return await _push(client, source, contact_list, run_dir, options or IngestOptions(), None)
+
+
+def iter_outcomes(
+    client: CampaignClient,
+    source: Contacts,
+    *,
+    contact_list: str,
+    run_dir: str | Path | None = None,
+    options: IngestOptions | None = None,
+) -> OutcomeStream:
+    """Push contacts like `ingest_contacts`, and yield an `Outcome` for every contact as it is settled.
+
+    Nothing happens until it is iterated. `async with` it where the iteration may end early: that stops the run.
+    """
+    return OutcomeStream(lambda sink: _push(client, source, contact_list, run_dir, options or IngestOptions(), sink))
+
+
+async def resume_ingest(
+    client: CampaignClient,
+    run_dir: str | Path,
+    *,
+    max_contacts: int | None = None,
+    concurrency: int | None = None,
+    on_uncertain: OnUncertain | None = None,
+    grace_seconds: float | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> IngestReport:
+    """Go on with a run that was stopped or killed, and account for all of its contacts.
+
+    Every setting comes from the run's journal; those named here can be given anew. What is settled is not sent
+    again. What may have been processed is sent again only if the list, which is asked anew, drops duplicates, or
+    `on_uncertain` says so; else it stays uncertain.
+
+    Args:
+        client: of the same account.
+        run_dir: of the run.
+        max_contacts: in one call.
+        concurrency: how many calls are in flight at most.
+        on_uncertain: as in `IngestOptions`.
+        grace_seconds: as in `IngestOptions`.
+        progress: as in `IngestOptions`.
+
+    Raises:
+        RunDirectoryError: there is no run, another process works on it, it belongs to another account, or
+            something that decides a contact's state has changed. Nothing was sent.
+        SourceError, ContactListError, CallError, CredentialsError: as in `ingest_contacts`. Nothing was sent.
+    """
+    directory = Path(run_dir)
+    settings = journals.read_settings(directory)
+    lock = RunLock(directory)
+    try:
+        before = read_report(directory)
+        if before.state == "finished" and not before.counts.uncertain:
+            return before
+        path = settings["source"]["path"]
+        if path is None:
+            raise RunDirectoryError(
+                f"the contacts came from {settings['source']['name']}, which can't be read again, so the run in"
+                f" {directory} can't be resumed"
+            )
+        if settings["account"] != list(client.account):
+            host, app_id, account_id = settings["account"]
+            raise RunDirectoryError(
+                f"the run in {directory} belongs to another account: {host}, application {app_id}, account {account_id}"
+            )
+        options = _options(settings["options"], max_contacts, concurrency, on_uncertain, grace_seconds, progress)
+        return await _Start(client, path, settings["contact_list"], options, directory, None).resume(settings, before)
+    finally:
+        lock.release()
+
+
+def _options(
+    stored: Mapping[str, Any],
+    max_contacts: int | None,
+    concurrency: int | None,
+    on_uncertain: OnUncertain | None,
+    grace_seconds: float | None,
+    progress: Callable[[Progress], None] | None,
+) -> IngestOptions:
+    limits = BatchLimits(max_contacts=max_contacts or stored["max_contacts"], max_bytes=stored["max_bytes"])
+    return IngestOptions(
+        batch=limits,
+        concurrency=concurrency or stored["concurrency"],
+        on_uncertain=on_uncertain or stored["on_uncertain"],
+        list_drops_duplicates=stored["list_drops_duplicates"],
+        keep_duplicates=stored["keep_duplicates"],
+        grace_seconds=stored["grace_seconds"] if grace_seconds is None else grace_seconds,
+        suppress=tuple(map(Path, stored["suppress"])),
+        column_map=stored["column_map"],
+        progress=progress,
+    )
+
+
+def _stored(options: IngestOptions) -> dict[str, Any]:
+    """What `_options` reads; files by their whole path, since a run is resumed from anywhere."""
+    return {
+        "max_contacts": options.batch.max_contacts,
+        "max_bytes": options.batch.max_bytes,
+        "concurrency": options.concurrency,
+        "on_uncertain": options.on_uncertain,
+        "list_drops_duplicates": options.list_drops_duplicates,
+        "keep_duplicates": options.keep_duplicates,
+        "grace_seconds": options.grace_seconds,
+        "suppress": [str(path.absolute()) for path in options.suppress],
+        "column_map": dict(options.column_map),
+    }
+
+
+async def _push(
+    client: CampaignClient,
+    given: Contacts,
+    contact_list: str,
+    run_dir: str | Path | None,
+    options: IngestOptions,
+    sink: Sink | None,
+) -> IngestReport:
+    directory = Path(run_dir) if run_dir is not None and not options.dry_run else None
+    return await _Start(client, given, contact_list, options, directory, sink).push()
+
+
+@define
+class _Start:
+    """What a run is begun with."""
+
+    client: CampaignClient
+    given: Contacts
+    contact_list: str
+    options: IngestOptions
+    directory: Path | None
+    sink: Sink | None
+
+    async def push(self) -> IngestReport:
+        """Begin a new run."""
+        frame_bytes = _frame_bytes(self.contact_list)
+        suppressed = await asyncio.to_thread(read_suppressed, self.options.suppress)
+        began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
+        source = await open_source(self.given)
+        try:
+            table = self._matched(source)
+            drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
+            run_id = self.directory.name if self.directory is not None else new_run_id(started_at)
+            screen = self._screen(table, suppressed, frame_bytes)
+            if self.directory is None:
+                run = self._run(source, screen, drops_duplicates, None, NoLedger(), Tally(), began, started_at, run_id)
+                return await run.execute()
+            lock = RunLock(self.directory)
+            try:
+                if (self.directory / journals.JOURNAL).exists():
+                    raise RunDirectoryError(
+                        f"{self.directory} holds a run already: kore-campaign resume goes on with it, kore-campaign"
+                        " report shows it; or name another directory"
+                    )
+                size, digest = await fingerprint(source.path)
+                settings = {
+                    "run_id": run_id,
+                    "contact_list": self.contact_list,
+                    "started_at": started_at.isoformat(),
+                    "account": list(self.client.account),
+                    "client": {
+                        "rate": list(map(str, self.client.rate)) or ["none"],
+                        "timeout": self.client.timeouts.total_seconds,
+                    },
+                    "source": {
+                        "name": source.name,
+                        "path": None if source.path is None else str(source.path.absolute()),
+                        "size": size,
+                    },
+                    "options": _stored(self.options),
+                    "decides": _decides(digest, table, suppressed),
+                }
+                files = RunFiles(self.directory, source.columns, source.cells, anew=lock.known)
+                try:
+                    journal = Journal.create(self.directory, settings)
+                    try:
+                        return await self._run(
+                            *(source, screen, drops_duplicates, files, journal, Tally(), began, started_at, run_id)
+                        ).execute()
+                    finally:
+                        journal.close()
+                finally:
+                    files.close()
+            finally:
+                lock.release()
+        finally:
+            source.close()
+
+    async def resume(self, settings: Mapping[str, Any], before: IngestReport) -> IngestReport:
+        """Go on with a run, whose directory is locked."""
+        assert self.directory is not None  # noqa: S101  only runs with one are resumed
+        frame_bytes = _frame_bytes(self.contact_list)
+        suppressed = await asyncio.to_thread(read_suppressed, self.options.suppress)
+        source = await open_source(self.given)
+        try:
+            table = self._matched(source)
+            size, digest = await fingerprint(source.path)
+            now = _decides(digest, table, suppressed)
+            changed = [why for name, why in _CHANGED.items() if settings["decides"][name] != now[name]]
+            if changed:
+                then = settings["source"]["size"]
+                sizes = f" ({then} bytes then, {size} now)" if size != then else ""
+                raise RunDirectoryError(
+                    f"the run in {self.directory} can't be resumed: {'; '.join(changed)}{sizes}; push what is left anew"
+                )
+            drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
+            known = journals.read_known(self.directory)
+            screen = self._screen(table, suppressed, frame_bytes)
+            screen.known, screen.resend = known, self._repeatable(drops_duplicates)
+            files = RunFiles(self.directory, source.columns, source.cells, anew=True)
+            try:
+                journal = Journal.open(self.directory)
+                try:
+                    return await self._run(
+                        source,
+                        screen,
+                        drops_duplicates,
+                        files,
+                        journal,
+                        _tally(journals.read_calls(self.directory)),
+                        time.monotonic() - before.seconds,
+                        dt.datetime.fromisoformat(settings["started_at"]),
+                        settings["run_id"],
+                    ).execute()
+                finally:
+                    journal.close()
+            finally:
+                files.close()
+        finally:
+            source.close()
+
+    def _matched(self, source: Source) -> Shape | None:
+        return match(source.header, self.options.column_map) if source.header is not None else None
+
+    def _screen(self, table: Shape | None, suppressed: AbstractSet[int], frame_bytes: int) -> Screen:
+        batcher = Batcher(self.options.batch, frame_bytes)
+        return Screen(
+            Normaliser(table, self.options.column_map, batcher.room),
+            suppressed,
+            None if self.options.keep_duplicates else NumbersSeen(),
+            batcher,
+        )
+
+    def _repeatable(self, drops_duplicates: bool | None) -> bool:
+        on_uncertain = self.options.on_uncertain
+        return on_uncertain == "resend" or (on_uncertain == "auto" and drops_duplicates is True)
+
+    def _run(
+        self,
+        source: Source,
+        screen: Screen,
+        drops_duplicates: bool | None,
+        files: RunFiles | None,
+        ledger: Ledger,
+        tally: Tally,
+        began: float,
+        started_at: dt.datetime,
+        run_id: str,
+    ) -> Run:
+        notices = source.notices
+        if files is not None and source.path is None:
+            notices = (*notices, f"{source.name} can't be read again, so a run that stops can't be resumed")
+        for notice in notices:
+            logger.info(notice)
+        return Run(
+            client=self.client,
+            source=source,
+            contact_list=self.contact_list,
+            options=self.options,
+            screen=screen,
+            repeatable=self._repeatable(drops_duplicates),
+            files=files,
+            sink=self.sink,
+            began=began,
+            started_at=started_at,
+            run_id=run_id,
+            ledger=ledger,
+            tally=tally,
+            notices=notices,
+        )
+
+
+def _tally(calls: Mapping[str, int]) -> Tally:
+    return Tally(sent=calls["sent"], retried=calls["retried"], throttled=calls["throttled"])
+
+
+def _frame_bytes(contact_list: str) -> int:
+    return len(add_contacts.opening(contact_list)) + len(add_contacts.CLOSING)
+
+
+def _decides(source: str | None, table: Shape | None, suppressed: AbstractSet[int]) -> dict[str, str | None]:
+    """Digests of what decides a contact's state; the numbers themselves are in none of them."""
+    return {
+        "source": source,
+        "columns": _digest(repr(None if table is None else asdict(table))),
+        "suppressed": _digest(",".join(map(str, sorted(suppressed)))),
+        "rules": _digest(f"{RULES} {sorted(time_zones())}"),
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def new_run_id(moment: dt.datetime) -> str:
+    """A run's name: the moment in UTC, and something that no other run of that second has."""
+    return f"{moment.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+async def _find_list(client: CampaignClient, name: str, options: IngestOptions) -> bool | None:
+    """Find the list, or make it; tell whether it drops duplicates, None where nobody knows.
+
+    Raises:
+        ContactListError: there is not exactly one, or the options don't go with it.
+        CallError: it could not be looked up or made.
+    """
+    lists = await client.list_contact_lists()
+    found = [one for one in lists if one.name == name]
+    if len(found) > 1:
+        ids = " and ".join(one.id for one in found)
+        raise ContactListError(
+            f"there are {len(found)} contact lists named {name!r} ({ids}), and addContacts names no id:"
+            " rename all but one, with kore-campaign update ID --name NAME"
+        )
+    if found:
+        allow_duplicates = await _allows_duplicates(client, found[0])
+    elif options.create is None:
+        near = difflib.get_close_matches(name, [one.name for one in lists], n=3)
+        hint = f"; the nearest are {', '.join(map(repr, near))}" if near else ""
+        raise ContactListError(f"there is no contact list named {name!r}{hint}; --create makes it")
+    elif options.dry_run:
+        allow_duplicates = options.create.allow_duplicates
+    else:
+        made = await client.create_contact_list(
+            name, options.create.description, allow_duplicates=options.create.allow_duplicates
+        )
+        allow_duplicates = await _allows_duplicates(client, made)
+    drops = None if allow_duplicates is None else not allow_duplicates
+    if options.list_drops_duplicates:
+        if drops is False:
+            raise ContactListError(
+                f"the contact list {name!r} keeps duplicates, so it can't be said to drop them:"
+                " leave --list-drops-duplicates out"
+            )
+        drops = True
+    if options.keep_duplicates and drops:
+        raise ContactListError(
+            f"the contact list {name!r} drops duplicates, so it can't keep them: leave --keep-duplicates out"
+        )
+    return drops
+
+
+async def _allows_duplicates(client: CampaignClient, one: ContactList) -> bool | None:
+    """What the list's own read says where the listing does not; None where that can't be had."""
+    if one.allow_duplicates is not None:
+        return one.allow_duplicates
+    try:
+        return (await client.get_contact_list(one.id)).allow_duplicates
+    except CallError as error:
+        logger.warning(
+            "whether the list drops duplicates can't be learnt (%s), so it counts as keeping them",
+            error.reason,
+        )
+        return None
+
+
+class OutcomeStream:
+    """An async iterator over a run's outcomes.
+
+    Attributes:
+        report: the run's report, once the iteration has come to its end; None before.
+    """
+
+    def __init__(self, start: Callable[[Sink], Awaitable[IngestReport]]) -> None:
+        self._outcomes = self._iterate(start)
+        self.report: IngestReport | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        return await anext(self._outcomes)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop the run if it still goes on: what is in flight ends as uncertain, the rest unsent."""
+        await self._outcomes.aclose()
+
+    async def _iterate(self, start: Callable[[Sink], Awaitable[IngestReport]]) -> AsyncGenerator[Outcome, None]:
+        groups: asyncio.Queue[tuple[Source, Settled]] = asyncio.Queue(1)
+        run = asyncio.ensure_future(start(lambda source, settled: groups.put((source, settled))))
+        try:
+            while True:
+                group = asyncio.ensure_future(groups.get())
+                await asyncio.wait((group, run), return_when=asyncio.FIRST_COMPLETED)
+                if not group.done():
+                    group.cancel()
+                    break
+                source, settled = group.result()
+                for row, reason, record in settled.entries():
+                    yield Outcome(row, settled.state, reason, source.fields(record))
+            self.report = await run
+        finally:
+            # Nobody takes outcomes any more: the run must not wait for that.
+            rest = asyncio.create_task(_take_all(groups))
+            run.cancel()
+            group.cancel()
+            await asyncio.gather(run, group, return_exceptions=True)
+            rest.cancel()
+
+
+async def _take_all(groups: asyncio.Queue[Any]) -> None:
+    while True:
+        await groups.get()
