@@ -21,6 +21,7 @@ format: .venv/.built
 
 bench: .venv/.built
 	$(BIN)/python benchmarks/push_csv.py
+	$(BIN)/python benchmarks/journal_cost.py
 
 clean:
 	rm -rf .venv dist

@@ -22,6 +22,9 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _BATCH = 1000
 
+#: Whose account the server plays; where it is, its port tells.
+ENVIRONMENT = {"KORE_APP_ID": "st-1", "KORE_ACCOUNT_ID": "1", "KORE_AUTH_TOKEN": "token"}
+
 
 def write_contacts(path: Path, rows: int) -> None:
     """Write contacts of five columns, every number once."""
@@ -69,12 +72,7 @@ def main() -> None:
         folder = Path(name)
         contacts = folder / "contacts.csv"
         write_contacts(contacts, arguments.rows)
-        environment = {
-            "KORE_HOST": url,
-            "KORE_APP_ID": "st-1",
-            "KORE_ACCOUNT_ID": "1",
-            "KORE_AUTH_TOKEN": "token",
-        }
+        environment = ENVIRONMENT | {"KORE_HOST": url}
         shell = str(Path(sys.executable).with_name("kore-campaign"))
         ours = [shell, "push", str(contacts), "--list", "Bench", "--rate", "none", "--max-contacts", str(_BATCH)]
         path = "/api/1.1/public/st-1/campaign/contactList/addContacts"
