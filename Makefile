@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format chaos bench clean
 
 demo: .venv/.built
 	$(BIN)/kore-campaign demo
@@ -18,6 +18,10 @@ lint: .venv/.built
 format: .venv/.built
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# A thousand seeds of the crash test, of which make test runs fifty.
+chaos: .venv/.built
+	KORE_CHAOS_SEEDS=1000 $(BIN)/python -m pytest tests/ingest/test_chaos.py
 
 bench: .venv/.built
 	$(BIN)/python benchmarks/push_csv.py

@@ -26,7 +26,7 @@ from kore_campaign_async.endpoints import add_contacts
 from kore_campaign_async.errors import CallError, ContactListError, RunDirectoryError
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
-from kore_campaign_async.ingest.files import RunFiles, RunLock, read_report
+from kore_campaign_async.ingest.files import REPORT, RunFiles, RunLock, read_report
 from kore_campaign_async.ingest.journal import Journal
 from kore_campaign_async.ingest.matching import Shape, match
 from kore_campaign_async.ingest.normalise import RULES, Normaliser, time_zones
@@ -129,8 +129,9 @@ async def resume_ingest(
     settings = journals.read_settings(directory)
     lock = RunLock(directory)
     try:
-        before = read_report(directory)
-        if before.state == "finished" and not before.counts.uncertain:
+        # A run that was killed at its very beginning has a journal and no report.
+        before = read_report(directory) if (directory / REPORT).exists() else None
+        if before is not None and before.state == "finished" and not before.counts.uncertain:
             return before
         path = settings["source"]["path"]
         if path is None:
@@ -144,7 +145,9 @@ async def resume_ingest(
                 f"the run in {directory} belongs to another account: {host}, application {app_id}, account {account_id}"
             )
         options = _options(settings["options"], max_contacts, concurrency, on_uncertain, grace_seconds, progress)
-        return await _Start(client, path, settings["contact_list"], options, directory, None).resume(settings, before)
+        return await _Start(client, path, settings["contact_list"], options, directory, None).resume(
+            settings, 0.0 if before is None else before.seconds
+        )
     finally:
         lock.release()
 
@@ -264,8 +267,8 @@ class _Start:
         finally:
             source.close()
 
-    async def resume(self, settings: Mapping[str, Any], before: IngestReport) -> IngestReport:
-        """Go on with a run, whose directory is locked."""
+    async def resume(self, settings: Mapping[str, Any], seconds: float) -> IngestReport:
+        """Go on with a run whose directory is locked, and which took so many seconds before."""
         assert self.directory is not None  # noqa: S101  only runs with one are resumed
         frame_bytes = _frame_bytes(self.contact_list)
         suppressed = await asyncio.to_thread(read_suppressed, self.options.suppress)
@@ -296,7 +299,7 @@ class _Start:
                         files,
                         journal,
                         _tally(journals.read_calls(self.directory)),
-                        time.monotonic() - before.seconds,
+                        time.monotonic() - seconds,
                         dt.datetime.fromisoformat(settings["started_at"]),
                         settings["run_id"],
                     ).execute()
