@@ -23,6 +23,7 @@ class Batcher:
     def __init__(self, limits: BatchLimits, frame_bytes: int) -> None:
         #: The most bytes that a contact may have, to fit into a call of its own.
         self.room = limits.max_bytes - frame_bytes
+        self._most_bytes = self.room
         self._max_contacts = limits.max_contacts
         self._number = 0
         self._bytes = 0
@@ -32,13 +33,16 @@ class Batcher:
 
     def feed(self, rows: Sequence[int], contacts: Sequence[dict[str, str]], records: Sequence[Record]) -> list[Batch]:
         """Take contacts, each of which fits; return the batches that are full."""
-        full: list[Batch] = []
+        # What was learnt since may be less than what is waiting.
+        full = self.flush() if len(self._rows) >= self._max_contacts else []
         start = 0
         while start < len(rows):
             end = min(len(rows), start + self._max_contacts - len(self._rows))
             encoded = wire.dumps(contacts[start:end])[1:-1]
             if not self._fits(encoded):
                 encoded, end = self._beginning(contacts, start)
+            if end == start and not self._rows:  # what was learnt is less than this contact: it goes alone
+                encoded, end = wire.dumps(contacts[start]), start + 1
             if end > start:
                 # A comma stands before every contact but the first.
                 self._bytes += len(encoded) + bool(self._encoded)
@@ -51,11 +55,11 @@ class Batcher:
         return full
 
     def _fits(self, encoded: bytes) -> bool:
-        return self._bytes + bool(self._encoded) + len(encoded) <= self.room
+        return self._bytes + bool(self._encoded) + len(encoded) <= self._most_bytes
 
     def _beginning(self, contacts: Sequence[dict[str, str]], start: int) -> tuple[bytes, int]:
         """The contacts from `start` on that still fit, and where they end."""
-        room = self.room - self._bytes - bool(self._encoded)
+        room = self._most_bytes - self._bytes - bool(self._encoded)
         parts: list[bytes] = []
         for contact in contacts[start:]:
             part = wire.dumps(contact)
@@ -64,6 +68,11 @@ class Batcher:
                 break
             parts.append(part)
         return b",".join(parts), start + len(parts)
+
+    def learn(self, contacts: int, size: int) -> None:
+        """Make batches at most half as large as one that the server found too large, in contacts and in bytes."""
+        self._max_contacts = max(1, min(self._max_contacts, contacts // 2))
+        self._most_bytes = min(self._most_bytes, size // 2)
 
     def flush(self) -> list[Batch]:
         """Return what is left, as no batch or one."""

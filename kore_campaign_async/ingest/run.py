@@ -191,6 +191,7 @@ class Run:
                 breaker=breaker,
                 ledger=self.ledger,
                 on_attempt=self._count,
+                on_too_large=lambda batch: self.screen.batcher.learn(len(batch.rows), len(batch.encoded)),
             )
             for _ in range(self.options.concurrency)
         ]

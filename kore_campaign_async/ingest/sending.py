@@ -87,6 +87,7 @@ class Sender:
         breaker: shared by all senders of a run.
         ledger: shared by all senders of a run.
         on_attempt: called with every attempt that ended.
+        on_too_large: called with every batch that the server found too large.
         stop: why the run should stop, once a batch has shown it.
         closing: set from outside, so that no call goes out any more.
     """
@@ -97,6 +98,7 @@ class Sender:
     breaker: Breaker
     ledger: Ledger
     on_attempt: Callable[[Attempt], None]
+    on_too_large: Callable[[Batch], None]
     stop: str | None = field(default=None, init=False)
     closing: bool = field(default=False, init=False)
     _batch: Batch | None = field(default=None, init=False)
@@ -150,6 +152,7 @@ class Sender:
             await self._settle(batch, State.ACCEPTED, "")
             return
         if isinstance(error, PayloadTooLargeError) and len(batch.rows) > 1 and not self._maybe_processed:
+            self.on_too_large(batch)
             for half in batch.halves():
                 if self.stop is None:
                     await self._send(half)

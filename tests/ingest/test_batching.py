@@ -130,3 +130,21 @@ def test_halves_are_the_batch(texts: list[str]) -> None:
         assert len(half.rows) == len(half.records) == len(contacts_of([half])) >= 1
         assert half.number == whole.number
     assert abs(len(left.rows) - len(right.rows)) <= 1
+
+
+@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 9), st.integers(0, 60), st.integers(0, 200))
+def test_what_the_server_taught_holds_from_then_on(sizes: list[int], most: int, contacts: int, size: int) -> None:
+    """Batches are at most half of what was too large, but for a contact that is larger alone; none is lost."""
+    batcher = Batcher(BatchLimits(max_contacts=most, max_bytes=10_000), 0)
+    rows = list(range(len(sizes)))
+    made = [{"a": "x" * one} for one in sizes]
+    half = len(rows) // 2
+    before = batcher.feed(rows[:half], made[:half], [[] for _ in rows[:half]])
+    waiting = half - sum(len(batch.rows) for batch in before)
+    batcher.learn(contacts, size)
+    after = batcher.feed(rows[half:], made[half:], [[] for _ in rows[half:]]) + batcher.flush()
+    assert [row for batch in before + after for row in batch.rows] == rows
+    for batch in after:
+        if batch.rows[0] >= half or len(batch.rows) > waiting:
+            assert len(batch.rows) <= max(1, min(most, contacts // 2))
+            assert len(batch.rows) == 1 or len(batch.encoded) <= size // 2

@@ -952,3 +952,18 @@ async def test_a_running_run_can_be_read(tmp_path: Path) -> None:
     assert {one.state for one in seen} == {"stopped"}
     assert all(one.counts.read == one.counts.settled for one in seen)
     assert report.state == "finished"
+
+
+async def test_a_413_teaches_the_run_the_smaller_size(tmp_path: Path) -> None:
+    """A thousand contacts at a hundred a call, where the server takes thirty: not every call finds that out anew."""
+
+    def script(call: Call) -> Answer:
+        return refuse(413) if len(call.contacts) > 30 else ACCEPT
+
+    async with scripted(script) as (api, client):
+        report = await push(
+            client, numbers(2000), run_dir=tmp_path / "run", batch=BatchLimits(max_contacts=100), concurrency=1
+        )
+        too_large = sum(len(call.contacts) > 30 for call in api.calls)
+    assert report.counts.accepted == 2000
+    assert too_large <= 25, "a run that learns nothing is told 60 times"
