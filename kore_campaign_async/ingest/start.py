@@ -7,6 +7,7 @@ the source's bytes, how its columns were matched, the do-not-contact numbers, an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import difflib
 import hashlib
@@ -16,7 +17,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from attrs import asdict, define
 
@@ -217,22 +218,18 @@ class _Start:
         frame_bytes = _frame_bytes(self.contact_list)
         suppressed = await asyncio.to_thread(read_suppressed, self.options.suppress)
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
-        source = await open_source(self.given)
-        try:
+        with contextlib.ExitStack() as closing:
+            source = await open_source(self.given)
+            closing.callback(source.close)
             table = self._matched(source)
+            # Before the list is made, and once more when nobody else can put a run there.
+            self._refuse_a_run()
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             run_id = self.directory.name if self.directory is not None else new_run_id(started_at)
             screen = self._screen(table, suppressed, frame_bytes)
-            if self.directory is None:
-                run = self._run(source, screen, drops_duplicates, None, NoLedger(), Tally(), began, started_at, run_id)
-                return await run.execute()
-            lock = RunLock(self.directory)
-            try:
-                if (self.directory / journals.JOURNAL).exists():
-                    raise RunDirectoryError(
-                        f"{self.directory} holds a run already: kore-campaign resume goes on with it, kore-campaign"
-                        " report shows it; or name another directory"
-                    )
+            files, ledger = None, cast("Ledger", NoLedger())
+            if self.directory is not None:
+                lock = self._locked(self.directory, closing)
                 size, digest = await fingerprint(source.path)
                 settings = {
                     "run_id": run_id,
@@ -252,28 +249,36 @@ class _Start:
                     "decides": _decides(digest, table, suppressed),
                 }
                 files = RunFiles(self.directory, source.columns, source.cells, anew=lock.known)
-                try:
-                    journal = Journal.create(self.directory, settings)
-                    try:
-                        return await self._run(
-                            *(source, screen, drops_duplicates, files, journal, Tally(), began, started_at, run_id)
-                        ).execute()
-                    finally:
-                        journal.close()
-                finally:
-                    files.close()
-            finally:
-                lock.release()
-        finally:
-            source.close()
+                closing.callback(files.close)
+                ledger = journal = Journal.create(self.directory, settings)
+                closing.callback(journal.close)
+            run = self._run(source, screen, drops_duplicates, files, ledger, Tally(), began, started_at, run_id)
+            return await run.execute()
+
+    def _locked(self, directory: Path, closing: contextlib.ExitStack) -> RunLock:
+        lock = RunLock(directory)
+        closing.callback(lock.release)
+        self._refuse_a_run()
+        return lock
+
+    def _refuse_a_run(self) -> None:
+        """Raise RunDirectoryError if the directory of this new run holds another one."""
+        if self.directory is not None and (self.directory / journals.JOURNAL).exists():
+            raise RunDirectoryError(
+                f"{self.directory} holds a run already: kore-campaign resume goes on with it, kore-campaign"
+                " report shows it; or name another directory"
+            )
 
     async def resume(self, settings: Mapping[str, Any], seconds: float) -> IngestReport:
         """Go on with a run whose directory is locked, and which took so many seconds before."""
         assert self.directory is not None  # noqa: S101  only runs with one are resumed
         frame_bytes = _frame_bytes(self.contact_list)
         suppressed = await asyncio.to_thread(read_suppressed, self.options.suppress)
-        source = await open_source(self.given)
-        try:
+        began = time.monotonic() - seconds
+        with contextlib.ExitStack() as closing:
+            source = await open_source(self.given)
+            closing.callback(source.close)
+            source.name = settings["source"]["name"]
             table = self._matched(source)
             size, digest = await fingerprint(source.path)
             now = _decides(digest, table, suppressed)
@@ -285,30 +290,16 @@ class _Start:
                     f"the run in {self.directory} can't be resumed: {'; '.join(changed)}{sizes}; push what is left anew"
                 )
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
-            known = journals.read_known(self.directory)
             screen = self._screen(table, suppressed, frame_bytes)
-            screen.known, screen.resend = known, self._repeatable(drops_duplicates)
+            screen.known, screen.resend = journals.read_known(self.directory), self._repeatable(drops_duplicates)
+            tally = _tally(journals.read_calls(self.directory))
             files = RunFiles(self.directory, source.columns, source.cells, anew=True)
-            try:
-                journal = Journal.open(self.directory)
-                try:
-                    return await self._run(
-                        source,
-                        screen,
-                        drops_duplicates,
-                        files,
-                        journal,
-                        _tally(journals.read_calls(self.directory)),
-                        time.monotonic() - seconds,
-                        dt.datetime.fromisoformat(settings["started_at"]),
-                        settings["run_id"],
-                    ).execute()
-                finally:
-                    journal.close()
-            finally:
-                files.close()
-        finally:
-            source.close()
+            closing.callback(files.close)
+            journal = Journal.open(self.directory)
+            closing.callback(journal.close)
+            started_at, run_id = dt.datetime.fromisoformat(settings["started_at"]), settings["run_id"]
+            run = self._run(source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id)
+            return await run.execute()
 
     def _matched(self, source: Source) -> Shape | None:
         return match(source.header, self.options.column_map) if source.header is not None else None
