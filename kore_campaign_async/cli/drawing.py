@@ -67,6 +67,8 @@ def show_report(report: IngestReport, directory: Path | None) -> None:
         console.print(Text(f"stopped: {report.stopped_because}", "red"))
         if not report.source_exhausted:
             console.print(Text("the source was not read to its end", "red"))
+        if directory is not None:
+            console.print(Text(f"kore-campaign resume {directory} goes on with it"))
     if directory is not None:
         console.print(Text(f"run directory: {directory}"))
 

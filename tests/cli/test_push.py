@@ -143,6 +143,7 @@ async def test_sigterm_stops_the_run_in_order(sandbox: Sandbox, tmp_path: Path) 
     out, err = await process.communicate()
     assert process.returncode == 4, err.decode()
     assert "stopped: cancelled" in out.decode()
+    assert "kore-campaign resume run goes on with it" in out.decode()
     report = json.loads((tmp_path / "run" / "report.json").read_bytes())
     counts = report["counts"]
     assert report["state"] == "stopped"
