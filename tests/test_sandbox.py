@@ -565,5 +565,6 @@ def test_it_imports_nothing_else_of_the_package() -> None:
     assert done.stdout.split() == [
         "kore_campaign_async",
         "kore_campaign_async.sandbox",
+        "kore_campaign_async.sandbox.faults",
         "kore_campaign_async.sandbox.server",
     ]

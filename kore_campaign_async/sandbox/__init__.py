@@ -4,6 +4,7 @@ It imports nothing else of this package, and spells every field itself: a name t
 must not pass because both sides share the mistake.
 """
 
+from kore_campaign_async.sandbox.faults import Fault
 from kore_campaign_async.sandbox.server import Sandbox
 
-__all__ = ["Sandbox"]
+__all__ = ["Fault", "Sandbox"]

@@ -8,16 +8,16 @@ import secrets
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
 from typing import Any, Final, Self
 
 import jwt
 import orjson
 from aiohttp import web
-from attrs import Factory, define, field
+from attrs import Attribute, Factory, define, field, setters
 
-RATE_LIMIT_WORDS: Final = "You've exceeded the per-minute rate limit. Please wait for sometime before retrying."
-QUEUED_WORDS: Final = "Adding contacts to public list is in progress"
+from kore_campaign_async.sandbox.faults import QUEUED_WORDS, RATE_LIMIT_WORDS, Fault
 
 _LISTS_AN_ACCOUNT: Final = 1000
 _CONTACTS_A_LIST: Final = 1_000_000
@@ -50,6 +50,15 @@ class StoredList:
         return bool(self.about["allowDuplicates"])
 
 
+def _rules(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    return tuple(faults)
+
+
+def _count_anew(sandbox: Sandbox, _attribute: Attribute[Any], faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    sandbox._waited = [0] * len(faults)  # noqa: SLF001  a part of the class, which attrs wants outside
+    return faults
+
+
 @define(kw_only=True)
 class Sandbox:
     """One application of one account, served on loopback.
@@ -64,6 +73,10 @@ class Sandbox:
         algorithm: the signing algorithm that the app is set to.
         verify_key: the public key for RS algorithms; else the client secret verifies.
         enforce_jti: refuse a token without a `jti`, or with one that came before.
+        faults: each rule hits every so many calls of addContacts that the token check and the rate limit
+            let through. Where several are due at once the first is shown, and the others wait for the next
+            call. They can be set anew at any time, and count from there.
+        faults_shown: how often each kind of fault was shown.
         calls: how many calls arrived, by endpoint, refused ones included.
         throttled: how many calls the rate limit refused.
         lists: by id.
@@ -76,6 +89,7 @@ class Sandbox:
     algorithm: str = "HS256"
     verify_key: str | None = None
     enforce_jti: bool = False
+    faults: tuple[Fault, ...] = field(default=(), converter=_rules, on_setattr=[setters.convert, _count_anew])
     app_id: str = "st-0603182c-7ffb-53c3-b307-47ca14b90000"
     account_id: str = "67777ce93e25326494e90000"
     client_id: str = "cs-5a0db0c5-0000-5000-8000-000000000001"
@@ -84,9 +98,15 @@ class Sandbox:
     lists: dict[str, StoredList] = field(factory=dict, init=False, repr=False)
     calls: Counter[str] = field(factory=Counter, init=False)
     throttled: int = field(default=0, init=False)
+    faults_shown: Counter[str] = field(factory=Counter, init=False)
     _arrivals: deque[float] = field(factory=deque, init=False, repr=False)
     _seen_jti: set[str] = field(factory=set, init=False, repr=False)
-    _jobs: set[asyncio.TimerHandle] = field(factory=set, init=False, repr=False)
+    _jobs: dict[asyncio.TimerHandle, Callable[[], None]] = field(factory=dict, init=False, repr=False)
+    # Of each rule: the calls since it was due the last time.
+    _waited: list[int] = field(
+        default=Factory(lambda it: [0] * len(it.faults), takes_self=True), init=False, repr=False
+    )
+    _misused: set[asyncio.Transport] = field(factory=set, init=False, repr=False)
     _runner: web.AppRunner | None = field(default=None, init=False, repr=False)
     _address: str = field(default=Factory(str), init=False, repr=False)
 
@@ -117,6 +137,9 @@ class Sandbox:
     async def __aexit__(self, *_exc_info: object) -> None:
         for job in self._jobs:
             job.cancel()
+        # What hangs or drips would do so for as long as its client has patience.
+        for transport in self._misused:
+            transport.abort()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -173,6 +196,16 @@ class Sandbox:
         )
         self.lists[made.about["_id"]] = made
         return made
+
+    def stored_times(self, number: str) -> int:
+        """How often a number stands on the lists, all of them together; a plus makes no difference."""
+        return sum(one.records[number.removeprefix("+")] for one in self.lists.values())
+
+    async def settle(self) -> None:
+        """Finish all jobs that are queued, now."""
+        for job, finish in tuple(self._jobs.items()):
+            job.cancel()
+            finish()
 
     def _gatekeeper(self) -> Any:
         @web.middleware
@@ -298,7 +331,35 @@ class Sandbox:
             return _says(404, "Contact list not found")
         return _success("", stored.about | {"isGlobalDNC": False, "isDefault": False})
 
-    async def _add(self, request: web.Request) -> web.Response:
+    async def _add(self, request: web.Request) -> web.StreamResponse:
+        fault = self._due_fault()
+        if fault is None:
+            return await self._queue(request)
+        if fault.stores:
+            answer = await self._queue(request)
+            if answer.status != HTTPStatus.OK:
+                return answer
+        elif fault.reads_body:
+            await request.read()
+        self.faults_shown[fault.kind] += 1
+        transport = request.transport
+        if transport is None:
+            return await fault.show(request)
+        self._misused.add(transport)
+        try:
+            return await fault.show(request)
+        finally:
+            self._misused.discard(transport)
+
+    def _due_fault(self) -> Fault | None:
+        self._waited = [calls + 1 for calls in self._waited]
+        for number, fault in enumerate(self.faults):
+            if self._waited[number] >= fault.every:
+                self._waited[number] -= fault.every
+                return fault
+        return None
+
+    async def _queue(self, request: web.Request) -> web.Response:
         body = await _json_object(request)
         name = body.get("contact_list_name")
         stored = next((one for one in self.lists.values() if one.about["name"] == name), None)
@@ -315,11 +376,11 @@ class Sandbox:
         loop = asyncio.get_running_loop()
 
         def finish() -> None:
-            self._jobs.discard(job)
+            del self._jobs[job]
             _store(stored, data)
 
         job = loop.call_later(self.job_seconds, finish)
-        self._jobs.add(job)
+        self._jobs[job] = finish
         return _json(200, {"message": QUEUED_WORDS})
 
 
