@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from attrs import frozen
 
 from kore_campaign_async import wire
-from kore_campaign_async.auth import Credentials, JwtCredentials, StaticToken, as_credentials
+from kore_campaign_async.auth import Credentials, JwtCredentials, StaticToken, Token, as_credentials
 from kore_campaign_async.budget import Budget
 from kore_campaign_async.config import (
     DEFAULT_RATE,
@@ -42,7 +42,7 @@ from kore_campaign_async.errors import (
     ThrottledError,
     UnauthorizedError,
 )
-from kore_campaign_async.message import Request
+from kore_campaign_async.message import Request, Sending
 from kore_campaign_async.models import Contact, ContactList, ContactListUpdate, QueuedJob
 from kore_campaign_async.retrying import CallRetrying, RepeatLimit
 
@@ -300,7 +300,7 @@ class CampaignClient:
             request: from one of `endpoints/`.
             before_attempt: awaited with the attempt's number when its slot of the budget is taken and its
                 token is there, immediately before the first byte goes out.
-            after_attempt: called with every attempt that ended in an answer or a failure.
+            after_attempt: called with every attempt that ended, also with one that was cancelled.
 
         Raises:
             CallError: the last attempt's failure.
@@ -315,40 +315,37 @@ class CampaignClient:
         )
         self._repeats.calls += 1
 
+        def ended(started: float, outcome: CallOutcome, error: CallError | None = None) -> None:
+            seconds = self._clock() - started
+            call.attempted(seconds, outcome)
+            told = Attempt(
+                number=call.attempts,
+                outcome=outcome,
+                status=None if error is None else error.status,
+                throttled=isinstance(error, ThrottledError),
+                seconds=seconds,
+            )
+            _log(request, told)
+            if after_attempt is not None:
+                after_attempt(told)
+
         async def attempt() -> T:
-            error: CallError | None = None
             async with self._budget.slot():
                 token = await self._credentials.token()
                 if call.attempts and self._transport.closed:
                     raise ConnectionFailedError("the client was closed", request.method, request.path)
                 if before_attempt is not None:
                     await before_attempt(call.attempts + 1)
-                started = self._clock()
-                try:
-                    result = request.parse(await self._transport.send(request, token))
-                except CallError as caught:
-                    error = caught.with_traceback(None)
-                seconds = self._clock() - started
-                call.attempted(seconds, error)
-                if isinstance(error, UnauthorizedError):
+                result = await self._once(request, token, ended)
+                if isinstance(result, UnauthorizedError):
                     call.renewed = await self._credentials.renew(token)
-                elif isinstance(error, ThrottledError):
-                    call.gated = self._close_gate(error)
-            ended = Attempt(
-                number=call.attempts,
-                outcome=CallOutcome.ACCEPTED if error is None else error.outcome,
-                status=None if error is None else error.status,
-                throttled=isinstance(error, ThrottledError),
-                seconds=seconds,
-            )
-            _log(request, ended)
-            if after_attempt is not None:
-                after_attempt(ended)
-            if error is not None:
+                elif isinstance(result, ThrottledError):
+                    call.gated = self._close_gate(result)
+            if isinstance(result, CallError):
                 try:
-                    raise error
+                    raise result
                 finally:
-                    del error  # its traceback holds this frame, and the frame would hold it
+                    del result  # its traceback holds this frame, and the frame would hold it
             return result
 
         try:
@@ -356,6 +353,23 @@ class CampaignClient:
         except CallError as error:
             # Without its traceback the error keeps neither the body nor the frames below alive.
             raise error.after(call.attempts, maybe_processed=call.maybe_processed).with_traceback(None) from None
+
+    async def _once(self, request: Request[T], token: Token, ended: Callable[..., None]) -> T | CallError:
+        """Make one attempt, tell `ended` of it however it ends, and return what it came to."""
+        started = self._clock()
+        sending = Sending()
+        try:
+            result = request.parse(await self._transport.send(request, token, sending))
+        except CallError as error:
+            ended(started, error.outcome, error)
+            return error.with_traceback(None)
+        except BaseException:
+            # Cancelled. A request without a body does not tell whether it went out.
+            begun = sending.begun or request.body is None
+            ended(started, CallOutcome.MAYBE_PROCESSED if begun else CallOutcome.NOT_SENT)
+            raise
+        ended(started, CallOutcome.ACCEPTED)
+        return result
 
     def _close_gate(self, error: ThrottledError) -> bool:
         seconds = error.retry_after_seconds or self._budget.shortest_seconds

@@ -166,6 +166,9 @@ class IngestOptions:
             `auto` only if the list is known to drop duplicates.
         list_drops_duplicates: the caller states that the list drops duplicates, where the API does not tell.
         keep_duplicates: send a number again that came earlier in this source.
+        isolate: split a batch that was refused with 400 or 422 until the contacts are found that it was refused
+            for, within a hundred extra calls a batch; the others go in. Nobody knows whether a refusal adds
+            nothing, so a list that keeps duplicates also needs `on_uncertain="resend"`.
         suppress: do-not-contact files, whose numbers are left out.
         column_map: source column to field on the wire, such as `{"Customer ID": "uniqueId"}`.
         grace_seconds: how long calls in flight may still take when the run is stopped from outside.
@@ -179,6 +182,7 @@ class IngestOptions:
     on_uncertain: OnUncertain = field(default="auto", validator=_one_of)
     list_drops_duplicates: bool = False
     keep_duplicates: bool = False
+    isolate: bool = False
     suppress: tuple[Path, ...] = field(default=(), converter=_paths)
     column_map: Mapping[str, str] = field(factory=dict)
     grace_seconds: float = field(default=10.0, validator=_not_negative)

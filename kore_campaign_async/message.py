@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 T = TypeVar("T")
 
@@ -47,3 +47,14 @@ class Request(Generic[T]):
     body: bytes | None = field(default=None, repr=False)
     repeatable: bool = False
     listing: bool = False
+
+
+@define
+class Sending:
+    """How far one attempt of a request has come.
+
+    Attributes:
+        begun: whether something of the body was written.
+    """
+
+    begun: bool = False

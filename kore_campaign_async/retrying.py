@@ -78,10 +78,10 @@ class CallRetrying:
         #: Set by the client after a throttled answer: whether the budget's gate does the waiting.
         self.gated = False
 
-    def attempted(self, seconds: float, error: CallError | None = None) -> None:
+    def attempted(self, seconds: float, outcome: CallOutcome) -> None:
         """Count an attempt, how it ended, and how long it took, its wait for the budget left out."""
         self.attempts += 1
-        self.maybe_processed |= error is not None and error.outcome is CallOutcome.MAYBE_PROCESSED
+        self.maybe_processed |= outcome is CallOutcome.MAYBE_PROCESSED
         self._spent_seconds += seconds
 
     def retrying(self, sleep: Sleep) -> AsyncRetrying:

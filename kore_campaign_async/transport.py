@@ -45,7 +45,7 @@ from kore_campaign_async.errors import (
     UnexpectedReplyError,
     UnreadableReplyError,
 )
-from kore_campaign_async.message import Request, Response
+from kore_campaign_async.message import Request, Response, Sending
 
 _CHUNK_BYTES: Final = 1 << 16
 _MASK: Final = b"***"
@@ -242,20 +242,25 @@ class Transport:
         if session is not None:
             await session.close()
 
-    async def send(self, request: Request[Any], token: Token) -> Response:
+    async def send(self, request: Request[Any], token: Token, sending: Sending | None = None) -> Response:
         """Send one request once and return its 2xx response.
+
+        Args:
+            request: from one of `endpoints/`.
+            token: of this attempt.
+            sending: told when the body begins to go out, which tells a caller who was cancelled what to think.
 
         Raises:
             CallError: of the class that says what is known of the call.
         """
-        sent = SimpleNamespace(body=False)
+        sent = sending if sending is not None else Sending()
         # Raised behind the handler: aiohttp's exceptions carry the request's headers, and so the token.
         answer = await self._attempt(request, token, sent)
         if isinstance(answer, CallError):
             raise answer
         return answer
 
-    async def _attempt(self, request: Request[Any], token: Token, sent: SimpleNamespace) -> Response | CallError:
+    async def _attempt(self, request: Request[Any], token: Token, sent: Sending) -> Response | CallError:
         session = self._open()
         head: Response | None = None
         try:
@@ -288,14 +293,12 @@ class Transport:
     def _with(self, token: Token) -> dict[str, str]:
         return {**self._headers, wire.HEADER_TOKEN: token.reveal()}
 
-    def _failure(
-        self, error: Exception, request: Request[Any], sent: SimpleNamespace, head: Response | None
-    ) -> CallError:
+    def _failure(self, error: Exception, request: Request[Any], sent: Sending, head: Response | None) -> CallError:
         kind, reason = _classify(error, self._timeouts)
         if not issubclass(kind, CertificateError):
             # A request without a body fires no chunk event: there the exception's class has to do.
             connecting = issubclass(kind, ConnectionFailedError)
-            if not sent.body and (request.body is not None or connecting):
+            if not sent.begun and (request.body is not None or connecting):
                 if kind is ReplyTimeoutError:
                     reason = f"no connection within {self._timeouts.total_seconds:g} s"
                 kind = ConnectionFailedError
@@ -329,7 +332,7 @@ def _without(token: Token, body: bytes) -> bytes:
 
 
 async def _body_started(_session: object, context: SimpleNamespace, _params: object) -> None:
-    context.trace_request_ctx.body = True
+    context.trace_request_ctx.begun = True
 
 
 async def _bounded(reply: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -1005,7 +1005,7 @@ async def test_closing_under_a_call_in_flight_leaves_it_uncertain(repeatable: bo
 
 @pytest.mark.parametrize("size", [10, 20_000_000])
 async def test_cancelling_a_send_leaves_nothing_behind(size: int) -> None:
-    """In the middle of 20 MB, or of the wait for the reply: the cancellation arrives, and no task stays."""
+    """In the middle of 20 MB, or of the wait for the reply: it arrives, no task stays, and the call is in doubt."""
     request = evolve(add_request(repeatable=True), body=b"9" * size)
 
     async def serve(connection: Connection) -> None:
@@ -1022,8 +1022,23 @@ async def test_cancelling_a_send_leaves_nothing_behind(size: int) -> None:
         with pytest.raises(asyncio.CancelledError):
             await call
         await eventually(lambda: len(asyncio.all_tasks() - before) <= 1)  # the server's own handler
-        assert told == []
+        assert [attempt.outcome for attempt in told] == [CallOutcome.MAYBE_PROCESSED]
         assert server.connections == 1
+
+
+async def test_a_call_that_is_cancelled_before_its_body_goes_out_was_not_sent() -> None:
+    """Here while a server that speaks no TLS keeps it waiting for its part of the handshake."""
+    told: list[Attempt] = []
+    async with (
+        raw_server(Connection.hang) as server,
+        client_for(server.url.replace("http://", "https://")) as client,
+    ):
+        call = asyncio.ensure_future(client.send(add_request(), after_attempt=told.append))
+        await eventually(lambda: server.connections == 1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert [attempt.outcome for attempt in told] == [CallOutcome.NOT_SENT]
 
 
 @pytest.mark.parametrize("where", ["budget", "gate", "backoff", "before"])

@@ -76,7 +76,7 @@ class Story:
             failure = self.failures[min(self.attempts, len(self.failures) - 1)]
             self.attempts += 1
             assert self.attempts < 1_000, "it is tried for ever"
-            call.attempted(self.attempt_seconds)
+            call.attempted(self.attempt_seconds, getattr(failure, "outcome", CallOutcome.ACCEPTED))
             if isinstance(failure, UnauthorizedError):
                 call.renewed = self.renewable
             elif isinstance(failure, ThrottledError):

@@ -89,6 +89,7 @@ GRACE = click.option(
 @GRACE
 @click.option("--list-drops-duplicates", is_flag=True, help="The list drops duplicates, though the API doesn't tell.")
 @click.option("--keep-duplicates", is_flag=True, help="Send a number again that came earlier in the source.")
+@click.option("--isolate", is_flag=True, help="Find the contacts that a batch is refused for, within 100 more calls.")
 @click.option(
     "--suppress",
     type=click.Path(path_type=Path),
@@ -124,6 +125,7 @@ async def push_command(
     grace: float | None,
     list_drops_duplicates: bool,
     keep_duplicates: bool,
+    isolate: bool,
     suppress: tuple[Path, ...],
     column_map: dict[str, str],
     dry_run: bool,
@@ -147,6 +149,7 @@ async def push_command(
         grace_seconds=10.0 if grace is None else grace,
         list_drops_duplicates=list_drops_duplicates,
         keep_duplicates=keep_duplicates,
+        isolate=isolate,
         suppress=suppress,
         column_map=column_map,
         create=NewList(description=description, allow_duplicates=allow_duplicates) if description is not None else None,

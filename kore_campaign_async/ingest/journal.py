@@ -27,7 +27,7 @@ from kore_campaign_async.ingest.records import State
 T = TypeVar("T")
 
 JOURNAL: Final = "journal.sqlite"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -109,7 +109,6 @@ class Journal:
     @classmethod
     def open(cls, directory: Path) -> Self:
         """Open the journal of a run that is resumed; RunDirectoryError tells what is wrong."""
-        read_settings(directory)
         try:
             return cls(directory / JOURNAL)
         except (OSError, sqlite3.Error) as error:
@@ -119,10 +118,15 @@ class Journal:
         """Note that a call goes out now, and wait until that is durable; return the attempt's id."""
         number = self._next
         self._next += 1
-        await self._durably(
-            "INSERT INTO attempt (id, batch, first_row, last_row, contacts, attempt) VALUES (?, ?, ?, ?, ?, ?)",
-            (number, batch, rows[0], rows[-1], len(rows), attempt),
-        )
+        try:
+            await self._durably(
+                "INSERT INTO attempt (id, batch, first_row, last_row, contacts, attempt) VALUES (?, ?, ?, ?, ?, ?)",
+                (number, batch, rows[0], rows[-1], len(rows), attempt),
+            )
+        except asyncio.CancelledError:
+            # The call does not go out, and the intent may be durable all the same.
+            self.ended(number, CallOutcome.NOT_SENT, throttled=False)
+            raise
         return number
 
     def ended(self, number: int, outcome: CallOutcome, *, throttled: bool) -> None:
@@ -206,6 +210,31 @@ def read_settings(directory: Path) -> dict[str, Any]:
         return {name: orjson.loads(value) for name, value in rows}
     except ValueError:
         raise RunDirectoryError(f"{path} can't be read: its settings are torn") from None
+
+
+def migrate(directory: Path) -> None:
+    """Bring the journal of a directory that is locked to this version's format; RunDirectoryError if that fails."""
+    path = directory / JOURNAL
+    try:
+        with contextlib.closing(_connect(path)) as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            for step in _MIGRATIONS[version - 1 :]:
+                step(connection)
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+    except (OSError, sqlite3.Error) as error:
+        raise _unwritable(path, error) from None
+
+
+def _know_isolate(connection: sqlite3.Connection) -> None:
+    """From 1 to 2: the option `isolate` is there."""
+    ((value,),) = connection.execute("SELECT value FROM setting WHERE name = 'options'")
+    options = orjson.dumps(orjson.loads(value) | {"isolate": False}).decode()
+    connection.execute("UPDATE setting SET value = ? WHERE name = 'options'", (options,))
+
+
+#: The first of them leads from format 1 to 2.
+_MIGRATIONS: Final = (_know_isolate,)
 
 
 def read_known(directory: Path) -> list[Known]:

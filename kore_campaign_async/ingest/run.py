@@ -188,6 +188,7 @@ class Run:
                 client=self.client,
                 contact_list=self.contact_list,
                 repeatable=self.repeatable,
+                isolate=self.options.isolate,
                 breaker=breaker,
                 ledger=self.ledger,
                 on_attempt=self._count,

@@ -20,6 +20,7 @@ from kore_campaign_async.errors import (
     NotFoundError,
     NotSentError,
     PayloadTooLargeError,
+    RefusedError,
     RunDirectoryError,
     ThrottledError,
     UnauthorizedError,
@@ -43,6 +44,10 @@ _ENDS_THE_RUN: Final = (
     ThrottledError,
     UnauthorizedError,
 )
+
+#: How many calls a batch may cost beyond its own where the contacts that it was refused for are looked for.
+ISOLATION_CALLS: Final = 100
+_ISOLATED_STATUSES: Final = {400, 422}
 
 
 class Ledger(Protocol):
@@ -84,6 +89,7 @@ class Sender:
         client: pays the budget and retries.
         contact_list: the list's name.
         repeatable: whether a call that may have been processed can be sent again.
+        isolate: whether a batch that was refused is split until the contacts are found that it was refused for.
         breaker: shared by all senders of a run.
         ledger: shared by all senders of a run.
         on_attempt: called with every attempt that ended.
@@ -95,6 +101,7 @@ class Sender:
     client: CampaignClient
     contact_list: str
     repeatable: bool
+    isolate: bool
     breaker: Breaker
     ledger: Ledger
     on_attempt: Callable[[Attempt], None]
@@ -104,13 +111,15 @@ class Sender:
     _batch: Batch | None = field(default=None, init=False)
     _settled: list[Settled] = field(factory=list, init=False)
     _number: int = field(default=0, init=False)  # of the last attempt, in the ledger
-    _attempt: int = field(default=0, init=False)  # that has begun and not ended
+    _calling: bool = field(default=False, init=False)
     _in_flight: int = field(default=0, init=False)
     _maybe_processed: bool = field(default=False, init=False)
+    _calls_left: int = field(default=0, init=False)  # of those that an isolation may cost
 
     async def send(self, batch: Batch) -> list[Settled]:
-        """Send a batch, in parts where the server finds it too large; return its contacts, settled."""
+        """Send a batch, in parts where that helps it; return its contacts, settled."""
         self._batch, self._settled = batch, []
+        self._calls_left = ISOLATION_CALLS if self.isolate else 0
         await self._send(batch)
         self._batch = None
         return self._settled
@@ -123,16 +132,13 @@ class Sender:
     @property
     def is_calling(self) -> bool:
         """Whether an attempt has begun and not ended."""
-        return self._attempt > 0
+        return self._calling
 
     def abandon(self) -> list[Settled]:
         """Settle the batch whose sending was cancelled: what was in flight is uncertain, what came after unsent."""
         batch, self._batch = self._batch, None
         if batch is None:
             return []
-        if self._attempt and self._in_flight:
-            maybe = CallOutcome.MAYBE_PROCESSED
-            self.on_attempt(Attempt(number=self._attempt, outcome=maybe, status=None, throttled=False, seconds=0.0))
         # Parts are sent in order, so what is settled is a beginning of the batch.
         begin = sum(len(settled.rows) for settled in self._settled)
         end = begin + self._in_flight
@@ -144,26 +150,49 @@ class Sender:
         rest = [Settled(state, batch.rows[part], batch.records[part], reason) for state, part, reason in ends]
         return self._settled + [settled for settled in rest if settled.rows]
 
-    async def _send(self, batch: Batch) -> None:
+    async def _send(self, batch: Batch, *, isolating: bool = False) -> None:
+        """Send a batch or a part of one; `isolating` for a part of a batch that was refused."""
         place = self.breaker.sending()
         error = await self._call(batch)
         if error is None:
             self.breaker.accepted(place)
             await self._settle(batch, State.ACCEPTED, "")
             return
-        if isinstance(error, PayloadTooLargeError) and len(batch.rows) > 1 and not self._maybe_processed:
-            self.on_too_large(batch)
-            for half in batch.halves():
-                if self.stop is None:
-                    await self._send(half)
-                else:
-                    self._settled.append(Settled(State.UNSENT, half.rows, half.records))
-            return
         state, reason = self._end_of(error)
+        way = f"{state} {type(error).__name__}"
+        if state is State.REFUSED and len(batch.rows) > 1:
+            if isinstance(error, PayloadTooLargeError):
+                self.on_too_large(batch)
+                await self._send_halves(batch, isolating=isolating)
+                return
+            if self._can_isolate(error):
+                # Both halves are paid for before the first goes out, so that each contact is in a call that was sent.
+                self._calls_left -= 2
+                before = len(self._settled)
+                await self._send_halves(batch, isolating=True)
+                if all(settled.state is not State.ACCEPTED for settled in self._settled[before:]):
+                    self._count(place, way, error, isolating=isolating)
+                return
         await self._settle(batch, state, reason)
         if isinstance(error, _ENDS_THE_RUN):
             self.stop = str(error)
-        elif self.breaker.failed(place, f"{state} {type(error).__name__}"):
+        else:
+            self._count(place, way, error, isolating=isolating and state is State.REFUSED)
+
+    async def _send_halves(self, batch: Batch, *, isolating: bool) -> None:
+        for half in batch.halves():
+            if self.stop is None:
+                await self._send(half, isolating=isolating)
+            else:
+                self._settled.append(Settled(State.UNSENT, half.rows, half.records))
+
+    def _can_isolate(self, error: KoreCampaignError) -> bool:
+        refused = isinstance(error, RefusedError) and error.status in _ISOLATED_STATUSES
+        return refused and self._calls_left >= 2  # noqa: PLR2004  a batch has two halves
+
+    def _count(self, place: int, way: str, error: KoreCampaignError, *, isolating: bool) -> None:
+        """Tell the breaker of a batch that ended badly. Refused parts of one don't count: it counts as a whole."""
+        if not isolating and self.breaker.failed(place, way) and self.stop is None:
             self.stop = f"{BATCHES} batches ended the same way, none after them was accepted: {error}"
 
     def _end_of(self, error: KoreCampaignError) -> tuple[State, str]:
@@ -193,16 +222,12 @@ class Sender:
         async def before_attempt(number: int) -> None:
             if self.closing:
                 raise _ClosingError("the run was stopped before the call went out")
-            self._attempt = number
-            try:
-                self._number = await self.ledger.intend(batch.number, batch.rows, number)
-            except RunDirectoryError:
-                self._attempt = 0
-                raise
+            self._number = await self.ledger.intend(batch.number, batch.rows, number)
             self._in_flight = len(batch.rows)
+            self._calling = True
 
         def after_attempt(attempt: Attempt) -> None:
-            self._attempt = 0
+            self._calling = False
             self._maybe_processed |= attempt.outcome is CallOutcome.MAYBE_PROCESSED
             self._in_flight = len(batch.rows) if self._maybe_processed else 0
             self.ledger.ended(self._number, attempt.outcome, throttled=attempt.throttled)

@@ -127,9 +127,11 @@ async def resume_ingest(
         SourceError, ContactListError, CallError, CredentialsError: as in `ingest_contacts`. Nothing was sent.
     """
     directory = Path(run_dir)
-    settings = journals.read_settings(directory)
+    journals.read_settings(directory)  # a directory without a run is left as it is
     lock = RunLock(directory)
     try:
+        journals.migrate(directory)
+        settings = journals.read_settings(directory)
         # A run that was killed at its very beginning has a journal and no report.
         before = read_report(directory) if (directory / REPORT).exists() else None
         if before is not None and before.state == "finished" and not before.counts.uncertain:
@@ -168,6 +170,7 @@ def _options(
         on_uncertain=on_uncertain or stored["on_uncertain"],
         list_drops_duplicates=stored["list_drops_duplicates"],
         keep_duplicates=stored["keep_duplicates"],
+        isolate=stored["isolate"],
         grace_seconds=stored["grace_seconds"] if grace_seconds is None else grace_seconds,
         suppress=tuple(map(Path, stored["suppress"])),
         column_map=stored["column_map"],
@@ -184,6 +187,7 @@ def _stored(options: IngestOptions) -> dict[str, Any]:
         "on_uncertain": options.on_uncertain,
         "list_drops_duplicates": options.list_drops_duplicates,
         "keep_duplicates": options.keep_duplicates,
+        "isolate": options.isolate,
         "grace_seconds": options.grace_seconds,
         "suppress": [str(path.absolute()) for path in options.suppress],
         "column_map": dict(options.column_map),
@@ -418,6 +422,12 @@ async def _find_list(client: CampaignClient, name: str, options: IngestOptions) 
     if options.keep_duplicates and drops:
         raise ContactListError(
             f"the contact list {name!r} drops duplicates, so it can't keep them: leave --keep-duplicates out"
+        )
+    if options.isolate and drops is not True and options.on_uncertain != "resend":
+        raise ContactListError(
+            f"the contact list {name!r} {'keeps' if drops is False else 'may keep'} duplicates, and nobody knows"
+            " whether a refused call adds nothing: leave --isolate out, or risk doubled contacts with"
+            " --on-uncertain resend"
         )
     return drops
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import signal
 import sqlite3
@@ -192,7 +193,31 @@ async def test_changed_do_not_contact_numbers_are_refused(tmp_path: Path) -> Non
 
 
 async def test_a_journal_of_a_newer_format_is_refused(tmp_path: Path) -> None:
-    assert "has format 2, and this version reads 1" in await changed(tmp_path, "format")
+    assert "has format 3, and this version reads 2" in await changed(tmp_path, "format")
+
+
+async def test_a_journal_of_an_older_format_is_migrated(tmp_path: Path) -> None:
+    """Format 1 did not know `isolate`: its run goes on, without it, in the format of today."""
+    source = write(tmp_path / "c.csv", range(1000))
+    async with Sandbox(rate=None, job_seconds=0) as sandbox:
+        stored = sandbox.make_list("R")
+        async with CampaignClient.from_env(sandbox.environment, rate=()) as client:
+            run = asyncio.ensure_future(ingest_contacts(client, source, contact_list="R", run_dir=tmp_path / "run"))
+            while sandbox.calls["addContacts"] < 1:
+                await asyncio.sleep(0)
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+            with contextlib.closing(sqlite3.connect(tmp_path / "run" / JOURNAL)) as connection, connection:
+                (options,) = connection.execute("SELECT value FROM setting WHERE name = 'options'").fetchone()
+                older = {name: value for name, value in orjson.loads(options).items() if name != "isolate"}
+                assert len(older) == len(orjson.loads(options)) - 1
+                connection.execute("UPDATE setting SET value = ? WHERE name = 'options'", (orjson.dumps(older),))
+                connection.execute("PRAGMA user_version = 1")
+            report = await resume_ingest(client, tmp_path / "run")
+            with contextlib.closing(sqlite3.connect(tmp_path / "run" / JOURNAL)) as connection:
+                assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT,)
+        assert report.state == "finished"
+        assert report.counts.accepted == sum(stored.records.values())
 
 
 async def test_a_torn_journal_is_refused(tmp_path: Path) -> None:
