@@ -190,7 +190,8 @@ class _Key(_Guarded):
         import jwt  # noqa: PLC0415
 
         token: Token | None = None
-        with contextlib.suppress(jwt.PyJWTError, TypeError, ValueError):
+        # Also a warning of PyJWT's that is an error here: its frames hold the key.
+        with contextlib.suppress(Exception):
             token = Token(jwt.encode(claims, self._prepared, algorithm=self._algorithm))
         if token is None:
             raise CredentialsError(f"no token could be signed with {self._algorithm}")

@@ -119,12 +119,15 @@ class CampaignClient:
         # aiohttp is most of what this package costs to import: only who makes a client pays for it.
         from kore_campaign_async.transport import Transport, base_url  # noqa: PLC0415
 
-        self._app_id = envelope.checked_id(app_id, "application id")
-        self._account_id = envelope.checked_id(account_id, "account id")
+        # A host can hold a password, credentials can be a token's bare text, and tracebacks can show a frame's locals:
+        # both are out of this frame before anything is raised.
         try:
+            self._app_id = envelope.checked_id(app_id, "application id")
+            self._account_id = envelope.checked_id(account_id, "account id")
             self._credentials = as_credentials(credentials)
+            base = base_url(host)
         finally:
-            del credentials  # it may be a token's bare text, and tracebacks can show a frame's locals
+            del host, credentials
         self._retry = retry if retry is not None else RetryPolicy()
         self._clock = clock
         self._sleep = sleep
@@ -136,9 +139,9 @@ class CampaignClient:
         #: The timeouts of one attempt.
         self.timeouts = timeouts if timeouts is not None else Timeouts()
         #: Whose lists these are: the host's URL, the application id and the account id.
-        self.account = (base_url(host), self._app_id, self._account_id)
+        self.account = (base, self._app_id, self._account_id)
         self._transport = Transport(
-            self.account[0],
+            base,
             {
                 wire.HEADER_APP_ID: self._app_id,
                 wire.HEADER_ACCOUNT_ID: self._account_id,

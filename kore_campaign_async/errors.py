@@ -29,7 +29,8 @@
             ├── RedirectRefusedError       307, 308: never followed
             └── UnsuccessfulError          an envelope whose status is not "success"
 
-All of them survive pickling, and none of them holds a token, a secret or a request body.
+All of them survive pickling, and none of them holds a token, a secret or a request body. Only what a caller's own token
+function raised stands, as it is, behind a CredentialsError as its cause.
 """
 
 from __future__ import annotations

@@ -6,8 +6,11 @@ that it was refused is the status of a real response. Whatever else an exception
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import datetime as dt
 import email.utils
+import html
 import io
 import ipaddress
 import re
@@ -50,6 +53,8 @@ from kore_campaign_async.message import Request, Response, Sending
 _CHUNK_BYTES: Final = 1 << 16
 _MASK: Final = b"***"
 _TOKEN_CHARACTERS: Final = 12
+_SPELT_BYTES: Final = 1 << 14
+_CAN_HOLD_A_TOKEN: Final = re.compile(rb"[\w\\%&#;+/=-]{16}")
 # aiohttp warns when it is handed more than this as bytes, since writing them stops the loop; it cuts a file itself.
 _LARGE_BODY_BYTES: Final = 1 << 20
 
@@ -98,6 +103,7 @@ def base_url(host: str) -> str:
         why = "plain http would show the token on the way; use https"
     if why:
         text = f"…@{text.rpartition('@')[2]}" if "@" in text else text
+        del host, parts  # they can hold a password, and tracebacks can show a frame's locals
         raise InvalidRequestError(f"the host {text!r} can't be used: {why} (an example: https://platform.kore.ai)")
     shown = f"[{name}]" if ":" in name else name
     return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
@@ -255,7 +261,11 @@ class Transport:
         """
         sent = sending if sending is not None else Sending()
         # Raised behind the handler: aiohttp's exceptions carry the request's headers, and so the token.
-        answer = await self._attempt(request, token, sent)
+        try:
+            answer = await self._attempt(request, token, sent)
+        except asyncio.CancelledError as cancelled:
+            # The frames below hold the headers too, and a timeout's traceback would show them.
+            raise cancelled.with_traceback(None) from None
         if isinstance(answer, CallError):
             raise answer
         return answer
@@ -321,6 +331,10 @@ def _without(token: Token, body: bytes) -> bytes:
     if len(secret) < _TOKEN_CHARACTERS:
         return body
     body = body.replace(secret.encode(), _MASK)
+    # What a person is shown of a reply stands at its beginning, and can spell or code the token in other ways.
+    head = body[:_SPELT_BYTES]
+    if _CAN_HOLD_A_TOKEN.search(head):
+        body = _spelt(secret).sub(_MASK, head) + body[_SPELT_BYTES:]
     if b"\\" not in body:
         return body
     # JSON can spell any character as an escape: written anew, there is one spelling left.
@@ -329,6 +343,24 @@ def _without(token: Token, body: bytes) -> bytes:
     except (TypeError, ValueError):
         return body.replace(secret.replace("/", "\\/").encode(), _MASK)
     return plain.replace(spelt, _MASK) if spelt in plain else body
+
+
+def _spelt(secret: str) -> re.Pattern[bytes]:
+    """A token's parts: each character as it is or escaped for JSON, a URL or HTML; or all of it in base64."""
+    parts = [part for part in secret.split(".") if len(part) >= _TOKEN_CHARACTERS]
+    spelt = ["".join(map(_character, part)) for part in parts]
+    for behind, foreign in enumerate((0, 2, 3)):
+        coded = base64.b64encode(b"\0" * behind + secret.encode()).decode()[foreign : (behind + len(secret)) * 8 // 6]
+        spelt += [re.escape(coded), re.escape(coded.translate({ord("+"): "-", ord("/"): "_"}))]
+    return re.compile("|".join(spelt).encode(), re.IGNORECASE)
+
+
+def _character(one: str) -> str:
+    code = ord(one)
+    ways = [re.escape(one), rf"\\+u00{code:02x}", f"%{code:02x}", f"&#0*{code};", f"&#x0*{code:x};"]
+    if not one.isalnum():
+        ways += [rf"\\+{re.escape(one)}", re.escape(html.escape(one))]
+    return f"(?:{'|'.join(ways)})"
 
 
 async def _body_started(_session: object, context: SimpleNamespace, _params: object) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import re
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ import orjson
 from attrs import evolve, frozen
 
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError
+from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import State
 
 T = TypeVar("T")
@@ -44,13 +44,6 @@ CREATE TABLE attempt (
     reason TEXT
 );
 """
-
-_DIGITS = re.compile(r"[0-9]{7,}")
-
-
-def masked(text: str) -> str:
-    """A text in which what could be a phone number is masked: runs of seven digits or more."""
-    return _DIGITS.sub("***", text)
 
 
 @frozen
@@ -286,7 +279,8 @@ def paint(painted: list[Known], new: Known) -> None:
 
 def _reading(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        # Read-only, SQLite would leave the files of its log behind.
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > FORMAT:
                 raise RunDirectoryError(

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.masking import masked
 
 _NUMBER_NAMES: Final = (
     "phone",
@@ -123,7 +124,7 @@ def is_number_name(name: str) -> bool:
 def _shown(columns: Sequence[str]) -> str:
     cut = [
         column if len(column) <= _SHOWN_CHARACTERS else column[:_SHOWN_CHARACTERS] + "…"
-        for column in columns[:_SHOWN_COLUMNS]
+        for column in map(masked, columns[:_SHOWN_COLUMNS])
     ]
     more = len(columns) - len(cut)
     return ", ".join(map(repr, cut)) + (f" and {more} more" if more else "")

@@ -26,7 +26,8 @@ from kore_campaign_async.errors import CallOutcome, RunDirectoryError, SourceErr
 from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.breaker import Breaker
 from kore_campaign_async.ingest.files import RunFiles
-from kore_campaign_async.ingest.journal import Known, masked
+from kore_campaign_async.ingest.journal import Known
+from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
 from kore_campaign_async.ingest.records import Batch, Settled, Slice, State
 from kore_campaign_async.ingest.report import IngestReport, Tally, timestamp

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.matching import is_number_name
 from kore_campaign_async.ingest.normalise import clean_number
 
@@ -76,7 +77,7 @@ def _read_suppressed(rows: _csv.Reader, path: Path, numbers: set[int]) -> None:
         number = clean_number(text)
         if number is None:
             raise SourceError(
-                f"the do-not-contact file {path} holds no phone number in line {rows.line_num}: {text[:40]!r};"
+                f"the do-not-contact file {path} holds no phone number in line {rows.line_num}: {masked(text)[:40]!r};"
                 " mend or remove the line"
             )
         numbers.add(int(number))
