@@ -30,11 +30,20 @@ class Batcher:
         self._encoded: list[bytes] = []
         self._rows: list[int] = []
         self._records: list[Record] = []
+        self._in_doubt = False
 
-    def feed(self, rows: Sequence[int], contacts: Sequence[dict[str, str]], records: Sequence[Record]) -> list[Batch]:
-        """Take contacts, each of which fits; return the batches that are full."""
+    def feed(
+        self,
+        rows: Sequence[int],
+        contacts: Sequence[dict[str, str]],
+        records: Sequence[Record],
+        *,
+        in_doubt: bool = False,
+    ) -> list[Batch]:
+        """Take contacts, each of which fits; return the batches that are full. Doubtful ones get their own."""
         # What was learnt since may be less than what is waiting.
-        full = self.flush() if len(self._rows) >= self._max_contacts else []
+        full = self.flush() if len(self._rows) >= self._max_contacts or in_doubt is not self._in_doubt else []
+        self._in_doubt = in_doubt
         start = 0
         while start < len(rows):
             end = min(len(rows), start + self._max_contacts - len(self._rows))
@@ -79,6 +88,6 @@ class Batcher:
         if not self._rows:
             return []
         self._number += 1
-        batch = Batch(self._number, self._rows, b",".join(self._encoded), self._records)
+        batch = Batch(self._number, self._rows, b",".join(self._encoded), self._records, self._in_doubt)
         self._bytes, self._encoded, self._rows, self._records = 0, [], [], []
         return [batch]

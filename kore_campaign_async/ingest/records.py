@@ -65,19 +65,31 @@ class Batch:
 
     Attributes:
         encoded: the contacts as JSON objects with commas between them.
+        in_doubt: whether an earlier call may have been processed: then only an acceptance tells what became of them.
     """
 
     number: int
     rows: Sequence[int]
     encoded: bytes = field(repr=False)
     records: Sequence[Record] = field(repr=False)
+    in_doubt: bool = False
+
+    @property
+    def unsent_state(self) -> State:
+        """The state of its contacts if it is not sent."""
+        return State.UNCERTAIN if self.in_doubt else State.UNSENT
+
+    @property
+    def unsent_reason(self) -> str:
+        """Why."""
+        return "an earlier call may have been processed, and it was not sent again" if self.in_doubt else ""
 
     def halves(self) -> tuple[Batch, Batch]:
         """Split in two; only for batches of two contacts or more."""
         contacts = wire.loads(b"[" + self.encoded + b"]")
         middle = len(contacts) // 2
         first, second = (
-            Batch(self.number, self.rows[part], wire.dumps(contacts[part])[1:-1], self.records[part])
+            Batch(self.number, self.rows[part], wire.dumps(contacts[part])[1:-1], self.records[part], self.in_doubt)
             for part in (slice(middle), slice(middle, None))
         )
         return first, second

@@ -92,13 +92,15 @@ class Screen:
         begin = 0
         while begin < len(found.rows):
             known, end = self._range_at(found.rows, begin)
-            if known is None or (self.resend and known.state in {None, State.UNCERTAIN}):
-                made += self.batcher.feed(found.rows[begin:end], found.contacts[begin:end], found.records[begin:end])
+            rows, records = found.rows[begin:end], found.records[begin:end]
+            in_doubt = known is not None and known.state in {None, State.UNCERTAIN}
+            if known is None or (in_doubt and self.resend):
+                made += self.batcher.feed(rows, found.contacts[begin:end], records, in_doubt=in_doubt)
             else:
                 # A batch is a range of rows: it must not reach over rows that are settled.
                 made += self.batcher.flush()
                 state = known.state if known.state is not None else State.UNCERTAIN
-                made.append(Settled(state, found.rows[begin:end], found.records[begin:end], known.reason))
+                made.append(Settled(state, rows, records, known.reason))
             begin = end
         return made
 
@@ -249,7 +251,10 @@ class Run:
         with contextlib.suppress(asyncio.CancelledError):  # asked a second time: the grace is over
             await asyncio.wait((pipeline,), timeout=self.options.grace_seconds)
         pipeline.cancel()
-        await asyncio.gather(pipeline, return_exceptions=True)
+        # However often it is asked: what is on its way is settled only when the tasks are gone.
+        while not pipeline.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait((pipeline,))
 
     async def _read(self) -> None:
         try:
@@ -427,4 +432,4 @@ async def _next_or_none(slices: AsyncIterator[Slice]) -> Slice | None:
 
 
 def _unsent(batch: Batch) -> Settled:
-    return Settled(State.UNSENT, batch.rows, batch.records)
+    return Settled(batch.unsent_state, batch.rows, batch.records, batch.unsent_reason)

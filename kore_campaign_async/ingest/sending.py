@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from kore_campaign_async.client import Attempt, CampaignClient
 from kore_campaign_async.errors import (
@@ -110,15 +110,16 @@ class Sender:
     closing: bool = field(default=False, init=False)
     _batch: Batch | None = field(default=None, init=False)
     _settled: list[Settled] = field(factory=list, init=False)
-    _number: int = field(default=0, init=False)  # of the last attempt, in the ledger
+    _number: int = field(default=0, init=False)  # of the call's last attempt, in the ledger; 0 before the first
     _calling: bool = field(default=False, init=False)
     _in_flight: int = field(default=0, init=False)
     _maybe_processed: bool = field(default=False, init=False)
+    _doubtful_until: int = field(default=0, init=False)  # where the part of the batch ends that is in doubt
     _calls_left: int = field(default=0, init=False)  # of those that an isolation may cost
 
     async def send(self, batch: Batch) -> list[Settled]:
         """Send a batch, in parts where that helps it; return its contacts, settled."""
-        self._batch, self._settled = batch, []
+        self._batch, self._settled, self._doubtful_until = batch, [], 0
         self._calls_left = ISOLATION_CALLS if self.isolate else 0
         await self._send(batch)
         self._batch = None
@@ -141,11 +142,11 @@ class Sender:
             return []
         # Parts are sent in order, so what is settled is a beginning of the batch.
         begin = sum(len(settled.rows) for settled in self._settled)
-        end = begin + self._in_flight
+        end = max(begin + self._in_flight, self._doubtful_until)
         self._in_flight = 0
         ends = (
             (State.UNCERTAIN, slice(begin, end), "cancelled while the call was in flight"),
-            (State.UNSENT, slice(end, None), ""),
+            (batch.unsent_state, slice(end, None), batch.unsent_reason),
         )
         rest = [Settled(state, batch.rows[part], batch.records[part], reason) for state, part, reason in ends]
         return self._settled + [settled for settled in rest if settled.rows]
@@ -160,16 +161,18 @@ class Sender:
             return
         state, reason = self._end_of(error)
         way = f"{state} {type(error).__name__}"
-        if state is State.REFUSED and len(batch.rows) > 1:
+        if len(batch.rows) > 1:
+            # Where an earlier attempt may have been processed, its contacts are in doubt until they are accepted.
+            whole = evolve(batch, in_doubt=self._maybe_processed)
             if isinstance(error, PayloadTooLargeError):
                 self.on_too_large(batch)
-                await self._send_halves(batch, isolating=isolating)
+                await self._send_halves(whole, isolating=isolating)
                 return
             if self._can_isolate(error):
                 # Both halves are paid for before the first goes out, so that each contact is in a call that was sent.
                 self._calls_left -= 2
                 before = len(self._settled)
-                await self._send_halves(batch, isolating=True)
+                await self._send_halves(whole, isolating=True)
                 if all(settled.state is not State.ACCEPTED for settled in self._settled[before:]):
                     self._count(place, way, error, isolating=isolating)
                 return
@@ -177,14 +180,17 @@ class Sender:
         if isinstance(error, _ENDS_THE_RUN):
             self.stop = str(error)
         else:
-            self._count(place, way, error, isolating=isolating and state is State.REFUSED)
+            self._count(place, way, error, isolating=isolating and isinstance(error, RefusedError))
 
     async def _send_halves(self, batch: Batch, *, isolating: bool) -> None:
+        if batch.in_doubt:
+            settled = sum(len(settled.rows) for settled in self._settled)
+            self._doubtful_until = max(self._doubtful_until, settled + len(batch.rows))
         for half in batch.halves():
             if self.stop is None:
                 await self._send(half, isolating=isolating)
             else:
-                self._settled.append(Settled(State.UNSENT, half.rows, half.records))
+                self._settled.append(Settled(half.unsent_state, half.rows, half.records, half.unsent_reason))
 
     def _can_isolate(self, error: KoreCampaignError) -> bool:
         refused = isinstance(error, RefusedError) and error.status in _ISOLATED_STATUSES
@@ -208,7 +214,7 @@ class Sender:
     async def _settle(self, batch: Batch, state: State, reason: str) -> None:
         self._settled.append(Settled(state, batch.rows, batch.records, reason))
         self._in_flight = 0
-        if state is not State.UNSENT:
+        if state is not State.UNSENT and self._number:
             try:
                 await self.ledger.settle(self._number, state, reason)
             except RunDirectoryError as error:
@@ -233,7 +239,8 @@ class Sender:
             self.ledger.ended(self._number, attempt.outcome, throttled=attempt.throttled)
             self.on_attempt(attempt)
 
-        self._maybe_processed = False
+        self._maybe_processed = batch.in_doubt
+        self._number = 0
         # A cancelled call does not come back here: `abandon` settles it.
         try:
             await self.client.send(request, before_attempt=before_attempt, after_attempt=after_attempt)

@@ -202,4 +202,10 @@ async def _in_thread(work: Callable[[], T], *, unwanted: Callable[[T], None] = l
             unwanted(result)
 
     threading.Thread(target=body, name="kore-campaign-read", daemon=True).start()
-    return await done
+    try:
+        return await done
+    except asyncio.CancelledError:
+        # It can be cancelled in the very moment in which the result has come.
+        if not done.cancelled() and done.exception() is None:
+            unwanted(done.result())
+        raise
