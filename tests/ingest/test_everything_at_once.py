@@ -176,12 +176,14 @@ class Push:
         keeps: whether the list keeps duplicates.
         folder: of the source and the run directory.
         valid: the numbers that are to be called, and their rows.
+        refused: the rows that were refused in any part of the run: they stay so.
     """
 
     sandbox: Flaky
     keeps: bool
     folder: Path
     valid: dict[str, int]
+    refused: set[int] = field(factory=set)
 
     @property
     def run_dir(self) -> Path:
@@ -243,6 +245,7 @@ class Push:
         if not (self.run_dir / "journal.sqlite").exists():
             return None
         report = check_run_dir(self.run_dir)
+        self.refused.update(row for row, _, _ in outcome_files(self.run_dir)["refused.csv"])
         assert report.counts.accepted <= len(self.stored), "somebody was accepted who is not on the list"
         assert report.counts.unsent <= len(self.valid) - len(self.stored), "somebody is unsent who is on the list"
         return report
@@ -255,6 +258,7 @@ class Push:
         rows = {name: {row for row, _, _ in entries} for name, entries in outcome_files(self.run_dir).items()}
         refused, uncertain = rows["refused.csv"], rows["uncertain.csv"]
         missing = {row for one, row in self.valid.items() if one not in self.stored}
+        assert refused == self.refused, "somebody who was refused was called again"
         assert refused <= missing, "somebody was refused who is on the list"
         assert missing <= refused | uncertain, "somebody is lost"
         assert self.keeps or not uncertain

@@ -43,6 +43,16 @@ ROOM: Final = 1 << 20
 DOUBT: Final = {None, State.UNCERTAIN}
 LEFT_OUT: Final = {"bad": State.REJECTED, "again": State.DUPLICATE, "barred": State.SUPPRESSED}
 
+#: How a call can end: its outcome, and whether it was throttled, or too large.
+ENDS: Final = {
+    "accepted": (CallOutcome.ACCEPTED, False, False),
+    "maybe": (CallOutcome.MAYBE_PROCESSED, False, False),
+    "not sent": (CallOutcome.NOT_SENT, False, False),
+    "throttled": (CallOutcome.REFUSED, True, False),
+    "refused": (CallOutcome.REFUSED, False, False),
+    "too large": (CallOutcome.REFUSED, False, True),
+}
+
 limits = st.builds(BatchLimits, max_contacts=st.integers(1, 8), max_bytes=st.sampled_from([40, 100, 250, ROOM]))
 which = st.integers(0, 9)
 
@@ -69,15 +79,16 @@ class Call:
     Attributes:
         line: the number of the last attempt.
         outcome: of the last attempt, once it has ended.
-        maybe_processed: by an attempt before the last one.
+        in_doubt: whether an earlier attempt may have been processed.
     """
 
     batch: Batch
     line: int
+    in_doubt: bool
     attempt: int = 1
     outcome: CallOutcome | None = None
     throttled: bool = False
-    maybe_processed: bool = False
+    too_large: bool = False
 
 
 def rows_known(lines: dict[int, Line]) -> dict[int, State | None]:
@@ -93,10 +104,15 @@ def rows_known(lines: dict[int, Line]) -> dict[int, State | None]:
 
 @define
 class Part:
-    """A process: all of it is lost in a crash."""
+    """A process: all of it is lost in a crash.
+
+    Attributes:
+        lines: how many there were when it began.
+    """
 
     screen: Screen
     resend: bool
+    lines: int
     next_row: int = 1
     waiting: list[Batch] = field(factory=list)
     calls: list[Call] = field(factory=list)
@@ -164,11 +180,15 @@ class Crashes(RuleBasedStateMachine):
         normaliser = Normaliser(match(["phone"], {}), {}, ROOM)
         screen = Screen(normaliser, self.barred, NumbersSeen(), Batcher(limits, 0))
         screen.known, screen.resend = read_known(self.folder), resend
-        return Part(screen, resend)
+        return Part(screen, resend, len(self.lines))
 
+    @precondition(lambda self: len(self.lines) > self.part.lines)
     @rule(orderly=st.booleans(), limits=limits, resend=st.booleans())
     def crash(self, orderly: bool, limits: BatchLimits, resend: bool) -> None:
         """End, perhaps in order, and begin the next part."""
+        self.begin_anew(limits, orderly=orderly, resend=resend)
+
+    def begin_anew(self, limits: BatchLimits, *, orderly: bool, resend: bool) -> None:
         for call in self.part.calls:
             if call.outcome is None:
                 self.taken.update(call.batch.rows)
@@ -184,9 +204,12 @@ class Crashes(RuleBasedStateMachine):
     # Reading
 
     @precondition(lambda self: self.part.next_row <= len(self.records))
-    @rule(count=st.integers(1, 8))
-    def read(self, count: int) -> None:
+    @rule(count=st.integers(1, 8), learnt=st.none() | st.tuples(st.integers(0, 20), st.integers(0, 600)))
+    def read(self, count: int, learnt: tuple[int, int] | None) -> None:
+        """Read a slice, perhaps after something was learnt of the server's limits."""
         part = self.part
+        if learnt is not None:
+            part.screen.batcher.learn(*learnt)
         records = self.records[part.next_row - 1 : part.next_row - 1 + count]
         self.route(part.screen.take(Slice(part.next_row, records)))
         part.next_row += len(records)
@@ -203,11 +226,9 @@ class Crashes(RuleBasedStateMachine):
 
     def settle_here(self, rows: Sequence[int], state: State) -> None:
         assert self.part.settled.keys().isdisjoint(rows), "a row in two states"
+        if state in {State.REFUSED, State.UNSENT}:
+            assert self.taken.isdisjoint(rows), "somebody in doubt is told to be on no list"
         self.part.settled |= dict.fromkeys(rows, state)
-
-    @rule(contacts=st.integers(0, 30), size=st.integers(0, 600))
-    def learn(self, contacts: int, size: int) -> None:
-        self.part.screen.batcher.learn(contacts, size)
 
     # Sending
 
@@ -216,7 +237,7 @@ class Crashes(RuleBasedStateMachine):
     def send(self, which: int) -> None:
         batch = self.part.waiting.pop(which % len(self.part.waiting))
         self.check_batch(batch)
-        self.part.calls.append(Call(batch, self.intend(batch, 1)))
+        self.part.calls.append(Call(batch, self.intend(batch, 1), batch.in_doubt))
 
     def check_batch(self, batch: Batch) -> None:
         first, last = batch.rows[0], batch.rows[-1]
@@ -262,7 +283,7 @@ class Crashes(RuleBasedStateMachine):
         line = max(self.lines, default=0) + 1
         self.lines[line] = Line(batch.rows, 1)
         self.noted.append((line, CallOutcome.NOT_SENT, False))
-        self.settle_here(batch.rows, State.UNSENT)
+        self.settle_here(batch.rows, batch.unsent_state)
 
     def note_durably(self) -> None:
         for line, outcome, throttled in self.noted:
@@ -273,40 +294,41 @@ class Crashes(RuleBasedStateMachine):
         return [call for call in self.part.calls if (call.outcome is not None) == ended]
 
     @precondition(lambda self: self.calls(ended=False))
-    @rule(which=which, outcome=st.sampled_from(CallOutcome), throttled=st.booleans())
-    def end(self, which: int, outcome: CallOutcome, throttled: bool) -> None:
-        """A call ends, and its sender has not yet done anything about it."""
+    @rule(which=which, how=st.sampled_from(sorted(ENDS)), goes_on=st.booleans(), gives_up=st.booleans())
+    def end(self, which: int, how: str, goes_on: bool, gives_up: bool) -> None:
+        """A call ends, and its sender goes on, or has not come to it yet."""
         calls = self.calls(ended=False)
         call = calls[which % len(calls)]
-        call.outcome, call.throttled = outcome, throttled and outcome is CallOutcome.REFUSED
-        self.journal.ended(call.line, outcome, throttled=call.throttled)
-        self.noted.append((call.line, outcome, call.throttled))
-        if outcome in {CallOutcome.ACCEPTED, CallOutcome.MAYBE_PROCESSED}:
+        call.outcome, call.throttled, call.too_large = ENDS[how]
+        self.journal.ended(call.line, call.outcome, throttled=call.throttled)
+        self.noted.append((call.line, call.outcome, call.throttled))
+        if call.outcome in {CallOutcome.ACCEPTED, CallOutcome.MAYBE_PROCESSED}:
             self.taken.update(call.batch.rows)
+        if goes_on:
+            self.go_on_with(call, gives_up=gives_up)
 
     @precondition(lambda self: self.calls(ended=True))
-    @rule(which=which, gives_up=st.booleans(), too_large=st.booleans())
-    def go_on(self, which: int, gives_up: bool, too_large: bool) -> None:
-        """The sender repeats, splits, settles or leaves a call, as it does."""
+    @rule(which=which, gives_up=st.booleans())
+    def go_on(self, which: int, gives_up: bool) -> None:
         calls = self.calls(ended=True)
-        call = calls[which % len(calls)]
-        batch, doubted = call.batch, call.maybe_processed
-        call.maybe_processed |= call.outcome is CallOutcome.MAYBE_PROCESSED
+        self.go_on_with(calls[which % len(calls)], gives_up=gives_up)
+
+    def go_on_with(self, call: Call, *, gives_up: bool) -> None:
+        """The sender repeats, splits, settles or leaves a call, as it does."""
+        batch = call.batch
+        call.in_doubt |= call.outcome is CallOutcome.MAYBE_PROCESSED
         if call.outcome is CallOutcome.ACCEPTED:
             self.settle(call, State.ACCEPTED)
         elif call.outcome is CallOutcome.REFUSED and not call.throttled:
-            if too_large and len(batch.rows) > 1 and not doubted:
+            if call.too_large and len(batch.rows) > 1:
                 self.split(call)
             else:
-                # Who may have been taken by an earlier part of the run is in doubt as well.
-                states = self.known_rows()
-                doubted = doubted or any(row in states for row in batch.rows)
-                self.settle(call, State.UNCERTAIN if doubted else State.REFUSED)
-        elif not gives_up and (self.part.resend or not call.maybe_processed):
+                self.settle(call, State.UNCERTAIN if call.in_doubt else State.REFUSED)
+        elif not gives_up and (self.part.resend or not call.in_doubt):
             call.attempt += 1
-            call.outcome, call.throttled = None, False
+            call.outcome = None
             call.line = self.intend(batch, call.attempt)
-        elif call.maybe_processed:
+        elif call.in_doubt:
             self.settle(call, State.UNCERTAIN)
         else:
             self.part.calls.remove(call)
@@ -315,7 +337,7 @@ class Crashes(RuleBasedStateMachine):
     def split(self, call: Call) -> None:
         self.part.calls.remove(call)
         self.part.screen.batcher.learn(len(call.batch.rows), len(call.batch.encoded))
-        halves = call.batch.halves()
+        halves = evolve(call.batch, in_doubt=call.in_doubt).halves()
         assert [*halves[0].rows, *halves[1].rows] == list(call.batch.rows)
         self.part.waiting[:0] = halves
 
@@ -348,14 +370,13 @@ class Crashes(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Go on without a further mishap; then each row is in the state that it should be in."""
         with self.closing:
-            self.crash(orderly=False, limits=BatchLimits(max_contacts=7), resend=True)
+            self.begin_anew(BatchLimits(max_contacts=7), orderly=False, resend=True)
             before = self.known_rows()
             while self.part.next_row <= len(self.records):
-                self.read(5)
+                self.read(5, None)
             while self.part.waiting:
                 self.send(0)
-                self.end(0, CallOutcome.ACCEPTED, throttled=False)
-                self.go_on(0, gives_up=False, too_large=False)
+                self.end(0, "accepted", goes_on=True, gives_up=False)
             self.journal.close()
             assert self.part.settled == {row: self.state_at_the_end(row, before) for row in self.kinds}
             assert self.known_rows().keys() == set(self.valid)
@@ -376,7 +397,7 @@ def test_whatever_happens_when_each_row_is_known_as_what_it_is_and_sent_again_on
     run_state_machine_as_test(
         Crashes,
         settings=settings(
-            max_examples=40,
+            max_examples=60,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
