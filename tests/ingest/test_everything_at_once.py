@@ -33,6 +33,7 @@ from kore_campaign_async import (
     ContactListError,
     IngestOptions,
     IngestReport,
+    JwtCredentials,
     RetryPolicy,
     Timeouts,
     ingest_contacts,
@@ -239,9 +240,6 @@ class Push:
         """Check what holds whenever a part of the run has ended."""
         assert set(self.stored.values()) <= {1}, "somebody is called twice"
         assert self.stored.keys() <= self.valid.keys(), "somebody is called who was left out"
-        # Who only reads SQLite leaves these, empty.
-        for name in ("journal.sqlite-shm", "journal.sqlite-wal"):
-            (self.run_dir / name).unlink(missing_ok=True)
         if not (self.run_dir / "journal.sqlite").exists():
             return None
         report = check_run_dir(self.run_dir)
@@ -404,6 +402,29 @@ async def test_who_is_in_doubt_stays_so_until_accepted(tmp_path: Path) -> None:
             assert await part(fault) == {"uncertain"}, fault
             assert await part(fault, on_uncertain="hold") == {"uncertain"}, fault
         assert await part("") == {"accepted"}
+
+
+async def test_what_does_not_go_out_again_takes_nothing_from_what_did(tmp_path: Path) -> None:
+    """The second of two batches in doubt finds no token: the first one is accepted all the same."""
+    async with leaving_nothing(), outage_ahead(tmp_path / "x", keeps=False) as push:
+        push.sandbox.faults = [Fault("close-stored")]
+        async with client_of(push.sandbox, retry=RetryPolicy(attempts=1)) as client:
+            assert (await push.go_on(client, 60, concurrency=1)).counts.uncertain == ROWS
+        push.sandbox.faults = ()
+        minted = JwtCredentials(push.sandbox.client_id, push.sandbox.client_secret)
+        tokens = iter(range(3))  # two to look the list up
+
+        async def token() -> str:
+            next(tokens)
+            return (await minted.token()).reveal()
+
+        async with client_of(push.sandbox, credentials=token) as client:
+            stopped = await push.go_on(client, 60)
+        assert "the function for tokens failed" in (stopped.stopped_because or "")
+        assert (stopped.counts.accepted, stopped.counts.unsent) == (60, 0)
+        async with client_of(push.sandbox) as client:
+            held = await push.go_on(client, 60, on_uncertain="hold")
+        assert (held.counts.accepted, held.counts.uncertain) == (60, ROWS - 60)
 
 
 # Cancelled

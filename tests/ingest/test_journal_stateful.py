@@ -53,7 +53,7 @@ ENDS: Final = {
     "too large": (CallOutcome.REFUSED, False, True),
 }
 
-limits = st.builds(BatchLimits, max_contacts=st.integers(1, 8), max_bytes=st.sampled_from([40, 100, 250, ROOM]))
+limits = st.builds(BatchLimits, max_contacts=st.integers(1, 6), max_bytes=st.sampled_from([100, 200, ROOM]))
 which = st.integers(0, 9)
 
 
@@ -148,7 +148,7 @@ class Crashes(RuleBasedStateMachine):
     # The run and its parts
 
     @initialize(
-        kinds=st.lists(st.sampled_from(["valid", "valid", "valid", *LEFT_OUT]), min_size=8, max_size=40),
+        kinds=st.lists(st.sampled_from(["valid", "valid", "valid", *LEFT_OUT]), min_size=16, max_size=50),
         keeps=st.booleans(),
         limits=limits,
     )
@@ -182,7 +182,7 @@ class Crashes(RuleBasedStateMachine):
         screen.known, screen.resend = read_known(self.folder), resend
         return Part(screen, resend, len(self.lines))
 
-    @precondition(lambda self: len(self.lines) > self.part.lines)
+    @precondition(lambda self: len(self.lines) > self.part.lines or not self.is_something_left())
     @rule(orderly=st.booleans(), limits=limits, resend=st.booleans())
     def crash(self, orderly: bool, limits: BatchLimits, resend: bool) -> None:
         """End, perhaps in order, and begin the next part."""
@@ -201,15 +201,20 @@ class Crashes(RuleBasedStateMachine):
         self.journal = self.wait(self.opened(Journal.open))
         self.part = self.new_part(limits, resend=resend and not self.keeps)
 
+    def is_something_left(self) -> bool:
+        return self.part.next_row <= len(self.records) or bool(self.part.waiting)
+
     # Reading
 
-    @precondition(lambda self: self.part.next_row <= len(self.records))
+    @precondition(lambda self: self.is_something_left())
     @rule(count=st.integers(1, 8), learnt=st.none() | st.tuples(st.integers(0, 20), st.integers(0, 600)))
     def read(self, count: int, learnt: tuple[int, int] | None) -> None:
-        """Read a slice, perhaps after something was learnt of the server's limits."""
+        """Read a slice, if there is one, perhaps after something was learnt of the server's limits."""
         part = self.part
         if learnt is not None:
             part.screen.batcher.learn(*learnt)
+        if part.next_row > len(self.records):
+            return
         records = self.records[part.next_row - 1 : part.next_row - 1 + count]
         self.route(part.screen.take(Slice(part.next_row, records)))
         part.next_row += len(records)
@@ -232,12 +237,17 @@ class Crashes(RuleBasedStateMachine):
 
     # Sending
 
-    @precondition(lambda self: self.part.waiting)
+    @precondition(lambda self: self.is_something_left())
     @rule(which=which)
     def send(self, which: int) -> None:
-        batch = self.part.waiting.pop(which % len(self.part.waiting))
-        self.check_batch(batch)
-        self.part.calls.append(Call(batch, self.intend(batch, 1), batch.in_doubt))
+        if (batch := self.next_batch(which)) is not None:
+            self.check_batch(batch)
+            self.part.calls.append(Call(batch, self.intend(batch, 1), batch.in_doubt))
+
+    def next_batch(self, which: int) -> Batch | None:
+        while not self.part.waiting and self.part.next_row <= len(self.records):
+            self.read(5, None)
+        return self.part.waiting.pop(which % len(self.part.waiting)) if self.part.waiting else None
 
     def check_batch(self, batch: Batch) -> None:
         first, last = batch.rows[0], batch.rows[-1]
@@ -262,11 +272,13 @@ class Crashes(RuleBasedStateMachine):
         self.lines[line] = Line(batch.rows, attempt)
         return line
 
-    @precondition(lambda self: self.part.waiting)
+    @precondition(lambda self: self.is_something_left())
     @rule(which=which)
     def cancel_an_intent(self, which: int) -> None:
         """It is durable all the same, and that nothing was sent is noted."""
-        batch = self.part.waiting.pop(which % len(self.part.waiting))
+        batch = self.next_batch(which)
+        if batch is None:
+            return
 
         async def cancelled() -> None:
             intent = asyncio.create_task(self.journal.intend(batch.number, batch.rows, 1))
@@ -293,12 +305,18 @@ class Crashes(RuleBasedStateMachine):
     def calls(self, *, ended: bool) -> list[Call]:
         return [call for call in self.part.calls if (call.outcome is not None) == ended]
 
-    @precondition(lambda self: self.calls(ended=False))
-    @rule(which=which, how=st.sampled_from(sorted(ENDS)), goes_on=st.booleans(), gives_up=st.booleans())
-    def end(self, which: int, how: str, goes_on: bool, gives_up: bool) -> None:
+    @precondition(lambda self: self.is_something_left() or self.calls(ended=False))
+    @rule(ends=st.lists(st.tuples(which, st.sampled_from(sorted(ENDS)), st.booleans(), st.booleans()), min_size=1))
+    def work(self, ends: list[tuple[int, str, bool, bool]]) -> None:
+        """Calls end, one after another, and go out where there are none."""
+        for which, how, goes_on, gives_up in ends:
+            if not self.calls(ended=False):
+                self.send(which)
+            if calls := self.calls(ended=False):
+                self.end(calls[which % len(calls)], how, goes_on=goes_on, gives_up=gives_up)
+
+    def end(self, call: Call, how: str, *, goes_on: bool, gives_up: bool) -> None:
         """A call ends, and its sender goes on, or has not come to it yet."""
-        calls = self.calls(ended=False)
-        call = calls[which % len(calls)]
         call.outcome, call.throttled, call.too_large = ENDS[how]
         self.journal.ended(call.line, call.outcome, throttled=call.throttled)
         self.noted.append((call.line, call.outcome, call.throttled))
@@ -372,11 +390,8 @@ class Crashes(RuleBasedStateMachine):
         with self.closing:
             self.begin_anew(BatchLimits(max_contacts=7), orderly=False, resend=True)
             before = self.known_rows()
-            while self.part.next_row <= len(self.records):
-                self.read(5, None)
-            while self.part.waiting:
-                self.send(0)
-                self.end(0, "accepted", goes_on=True, gives_up=False)
+            while self.is_something_left():
+                self.work([(0, "accepted", True, False)])
             self.journal.close()
             assert self.part.settled == {row: self.state_at_the_end(row, before) for row in self.kinds}
             assert self.known_rows().keys() == set(self.valid)
@@ -397,8 +412,8 @@ def test_whatever_happens_when_each_row_is_known_as_what_it_is_and_sent_again_on
     run_state_machine_as_test(
         Crashes,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=30,
+            max_examples=80,
+            stateful_step_count=25,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
