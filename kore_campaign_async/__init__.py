@@ -6,6 +6,7 @@ from kore_campaign_async.config import (
     BatchLimits,
     IngestOptions,
     NewList,
+    Plan,
     Progress,
     RateLimit,
     ReplyLimits,
@@ -34,6 +35,7 @@ from kore_campaign_async.errors import (
     ReplyTimeoutError,
     RunDirectoryError,
     ServerError,
+    SharedRateError,
     SourceError,
     ThrottledError,
     UnauthorizedError,
@@ -42,7 +44,7 @@ from kore_campaign_async.errors import (
     UnsuccessfulError,
 )
 from kore_campaign_async.ingest.records import Outcome, State
-from kore_campaign_async.ingest.report import Calls, Counts, IngestReport
+from kore_campaign_async.ingest.report import BudgetUse, Calls, Counts, IngestReport
 from kore_campaign_async.ingest.start import OutcomeStream, ingest_contacts, iter_outcomes, resume_ingest
 from kore_campaign_async.models import (
     Campaign,
@@ -57,6 +59,7 @@ __all__ = [
     "AccountingError",
     "Attempt",
     "BatchLimits",
+    "BudgetUse",
     "CallError",
     "CallOutcome",
     "Calls",
@@ -86,6 +89,7 @@ __all__ = [
     "Outcome",
     "OutcomeStream",
     "PayloadTooLargeError",
+    "Plan",
     "Progress",
     "QueuedJob",
     "RateLimit",
@@ -97,6 +101,7 @@ __all__ = [
     "RetryPolicy",
     "RunDirectoryError",
     "ServerError",
+    "SharedRateError",
     "SourceError",
     "State",
     "StaticToken",

@@ -1,52 +1,167 @@
-"""The account's budget of calls, in this process. Clock and sleep are arguments; nothing here does I/O.
+"""The account's budget of calls. Clock and sleep are arguments; nothing here does I/O.
 
-The server counts a call when it arrives, which is somewhen between our send and its answer. So a slot is taken
+The server counts a call when it arrives, which is somewhere between our send and its answer. So a slot is taken
 when a call goes out, and is free again one window after the call is over: no mix of latencies can then put more
-than the limit's calls into any window. A throttled answer closes a gate for all calls for a while.
+than the limit's calls into any window. A throttled answer closes a gate for all calls for a while; where it shows
+that others use the same account, the share that is left is looked for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, Self
 
 from kore_campaign_async.config import RateLimit
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 
-# Behind the answer stand timers and clocks that are not exact; a slot is held this much longer than the window.
+# Timers are not exact, and no two clocks run alike: a slot is held this much longer than the window.
 _MARGIN_SECONDS: Final = 0.002
+_DRIFT: Final = 1e-4
+
+# Where others use the account too: how much of our share is kept at least when a throttled answer shows less, and
+# for how many windows what was found is kept before more is tried. Found by simulation: trying costs a closed gate,
+# which without a Retry-After is a whole window.
+_DECREASE: Final = 0.75
+_HOLD_WINDOWS: Final = 10
+
+# A run keeps this many times the calls in flight that the limit needs on average, and more of them only where what
+# is free of the budget would not go out within this part of a window.
+_HEADROOM: Final = 2.0
+_SPREAD: Final = 0.25
+
+
+def held_seconds(limit: RateLimit) -> float:
+    """How long the slot of a call that is over is still held."""
+    return limit.seconds * (1 + _DRIFT) + _MARGIN_SECONDS
+
+
+class Shared(Protocol):
+    """A budget that other processes take from too."""
+
+    async def take(self) -> str:
+        """Wait for a slot, and return its name; RateBudgetError if the budget can't be reached."""
+        ...
+
+    def give_back(self, slot: str, *, used: bool) -> None:
+        """Say that a slot's call is over, or that it was never used."""
+        ...
+
+    def close_gate(self, seconds: float) -> None:
+        """Let no call of any process out for this long from now."""
+        ...
+
+    async def close(self) -> None:
+        """Say what is still to be said, and hang up."""
+        ...
 
 
 class _Window:
     """One limit: how many calls are out, and when the slots of those that are over come free."""
 
-    __slots__ = ("_free_at", "_limit", "_out")
-
     def __init__(self, limit: RateLimit) -> None:
-        self._limit = limit
+        self.calls = limit.calls
+        self._held_seconds = held_seconds(limit)
+        self._apart_seconds = limit.seconds / limit.calls if limit.even else 0.0
+        self._next = -math.inf
         self._out = 0
         self._free_at: deque[float] = deque()
 
-    def wait(self, now: float) -> float | None:
-        """Seconds until a slot is free: 0.0 is now, None is not before a call is over."""
+    def held(self, now: float) -> int:
+        """How many slots are taken."""
         while self._free_at and self._free_at[0] <= now:
             self._free_at.popleft()
-        if self._out + len(self._free_at) < self._limit.calls:
-            return 0.0
-        return self._free_at[0] - now if self._free_at else None
+        return self._out + len(self._free_at)
 
-    def take(self) -> None:
+    def free_at(self, now: float, slots: int = 1) -> float:
+        """When so many slots are free at the latest; infinity is not before a call is over."""
+        missing = self.held(now) + slots - self.calls
+        if missing <= 0:
+            return self._next
+        return max(self._next, self._free_at[missing - 1]) if missing <= len(self._free_at) else math.inf
+
+    def take(self, now: float) -> None:
         self._out += 1
+        self._next = now + self._apart_seconds
 
     def give_back(self, now: float) -> None:
         self._out -= 1
-        self._free_at.append(now + self._limit.seconds + _MARGIN_SECONDS)
+        self._free_at.append(now + self._held_seconds)
+
+
+class _Share:
+    """How much of the shortest window is ours: all of it, until a throttled answer shows that others use it too.
+
+    What was ours when the window was full is what they leave. That is kept for some windows, then more and more is
+    tried, until the whole is ours again or the next throttled answer shows the share anew.
+    """
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._seconds = limit.seconds
+        self._whole = limit.calls
+        self._calls = float(limit.calls)
+        self._step = 1.0
+        #: When it is more than now; infinity where it is the whole.
+        self.raised_at = math.inf
+        self._seen_at = -math.inf
+        self._left = 0
+        self._least = 1.0
+
+    def calls(self, now: float) -> int:
+        """How many calls of a window are ours now."""
+        while now >= self.raised_at:
+            self._calls += self._step
+            self._step *= 2
+            self.raised_at += self._seconds
+            if self._calls >= self._whole:
+                self._calls, self.raised_at = float(self._whole), math.inf
+        return int(self._calls)
+
+    def throttled(self, now: float, sent_at: float, held: int) -> None:
+        """Learn from a throttled answer to a call that went out then, while so many slots are taken."""
+        if sent_at > self._seen_at:
+            self._seen_at, self._left, self._least = now, held, max(1.0, self._calls * _DECREASE)
+        self._left -= 1  # the answer to a call that was sent before this one came speaks of the same full window
+        self._calls = min(self._calls, max(self._least, self._left))
+        self._step = 1.0
+        self.raised_at = now + _HOLD_WINDOWS * self._seconds
+
+
+class Slot:
+    """A call's place in the budget; the body of its `async with` is the call.
+
+    Attributes:
+        waited_seconds: how long the call waited for it.
+    """
+
+    __slots__ = ("_budget", "_name", "_taken_at", "waited_seconds")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._name: str | None = None
+        self._taken_at = 0.0
+        self.waited_seconds = 0.0
+
+    async def __aenter__(self) -> Self:
+        asked_at = self._budget.clock()
+        self._name, self._taken_at = await self._budget.take()
+        self.waited_seconds = self._taken_at - asked_at
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        self._budget.give_back(self._name)
+
+    def throttled(self, retry_after_seconds: float | None) -> bool:
+        """Learn from a throttled answer to this call, and tell whether a gate makes its next attempt wait.
+
+        It closes for as long as was asked for, else for the shortest window; without a limit there is none.
+        """
+        return self._budget.throttled(self._taken_at, retry_after_seconds)
 
 
 class Budget:
@@ -54,6 +169,7 @@ class Budget:
 
     Args:
         limits: the windows, all of which hold; none is no limit.
+        shared: the same windows, where other processes take from them too.
         clock: monotonic seconds.
         sleep: an async sleep on that clock.
     """
@@ -62,47 +178,132 @@ class Budget:
         self,
         limits: Sequence[RateLimit],
         *,
+        shared: Shared | None = None,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._windows = tuple(_Window(limit) for limit in limits)
-        self._clock = clock
+        # The shortest first: its share is the one that is looked for.
+        ordered = sorted(limits, key=lambda limit: limit.seconds)
+        self._windows = tuple(map(_Window, ordered))
+        self._share = _Share(ordered[0]) if ordered else None
+        #: Of the shortest window; None without a limit.
+        self.shortest_seconds = ordered[0].seconds if ordered else None
+        self._shared = shared
+        self.clock = clock
         self._sleep = sleep
         self._turn = asyncio.Lock()
         self._over = asyncio.Event()
-        self._gate_opens = float("-inf")
-        self.shortest_seconds: float | None = min((limit.seconds for limit in limits), default=None)
+        self._gate_opens = -math.inf
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for a call's turn; the body of the `with` is the call."""
+    def slot(self) -> Slot:
+        """A place for one call; entering it waits for the call's turn."""
+        return Slot(self)
+
+    async def take(self) -> tuple[str | None, float]:
+        """Wait for a slot; return its name in the shared budget, and when it was taken. For `Slot`."""
         # asyncio's lock wakes its waiters in the order they came, and a cancelled one gives its place up.
         async with self._turn:
-            await self._until_free()
+            now = await self._until_free()
+            name = None
+            while self._shared is not None:
+                name = await self._shared.take()
+                now = self.clock()
+                if now >= self._gate_opens:
+                    break
+                # The gate closed while others had their turns.
+                self._shared.give_back(name, used=False)
+                await self._until_free()
             for window in self._windows:
-                window.take()
-        try:
-            yield
-        finally:
-            now = self._clock()
-            for window in self._windows:
-                window.give_back(now)
-            self._over.set()
+                window.take(now)
+            return name, now
 
-    async def _until_free(self) -> None:
+    def give_back(self, name: str | None) -> None:
+        """Note that a call is over. For `Slot`."""
+        now = self.clock()
+        for window in self._windows:
+            window.give_back(now)
+        self._over.set()
+        if self._shared is not None and name is not None:
+            self._shared.give_back(name, used=True)
+
+    async def _until_free(self) -> float:
         while True:
             self._over.clear()
-            now = self._clock()
-            waits = [window.wait(now) for window in self._windows]
-            known = [wait for wait in waits if wait is not None]
-            longest = max((self._gate_opens - now, *known))
-            if longest > 0:
-                await self._sleep(longest)
-            elif len(known) < len(waits):
-                await self._over.wait()
+            now = self.clock()
+            at = max(self._gate_opens, self._free_at(now))
+            if at <= now:
+                return now
+            if at < math.inf:
+                await self._sleep(at - now)
             else:
-                return
+                await self._over.wait()
+
+    def _free_at(self, now: float, slots: int = 1) -> float:
+        """When every window has so many free slots; infinity is not before a call is over."""
+        if self._share is None:
+            return -math.inf
+        shortest, *others = self._windows
+        at = shortest.free_at(now, slots + shortest.calls - self._share.calls(now))
+        if at < math.inf:
+            at = min(at, self._share.raised_at)
+        return max(at, *(window.free_at(now, slots) for window in others)) if others else at
+
+    def worth_at(self, in_flight: int, latency_seconds: float) -> float:
+        """When one more call than these in flight helps to use the budget up, if calls last this long.
+
+        Minus infinity is always; infinity is not before a call is over.
+        """
+        if self.shortest_seconds is None or not in_flight:
+            return -math.inf
+        calls_a_window = self.shortest_seconds / latency_seconds  # of one sender
+        steady = 1 + math.ceil(_HEADROOM * self._windows[0].calls / calls_a_window)
+        behind = 0 if in_flight < steady else int(in_flight * _SPREAD * calls_a_window)
+        return self._free_at(self.clock(), behind + 1)
+
+    def is_used_up(self) -> bool:
+        """Whether nothing is free now."""
+        now = self.clock()
+        return max(self._gate_opens, self._free_at(now)) > now
+
+    async def close(self) -> None:
+        """Hang up where the budget is shared."""
+        if self._shared is not None:
+            await self._shared.close()
+
+    def throttled(self, sent_at: float, retry_after_seconds: float | None) -> bool:
+        """Learn from a throttled answer. For `Slot`."""
+        now = self.clock()
+        if self._share is not None:
+            self._share.throttled(now, sent_at, self._windows[0].held(now))
+        seconds = retry_after_seconds or self.shortest_seconds
+        if seconds is None:
+            return False
+        self.close_gate(seconds)
+        return True
 
     def close_gate(self, seconds: float) -> None:
         """Let no call out for this long from now; calls that are out already go on."""
-        self._gate_opens = max(self._gate_opens, self._clock() + seconds)
+        self._gate_opens = max(self._gate_opens, self.clock() + seconds)
+        if self._shared is not None:
+            self._shared.close_gate(seconds)
+
+
+def possible_calls(limits: Sequence[RateLimit], seconds: float) -> int | None:
+    """How many calls the limits allow within this time; None without a limit."""
+    return min((limit.calls * max(1, math.ceil(seconds / limit.seconds)) for limit in limits), default=None)
+
+
+def planned_seconds(limits: Sequence[RateLimit], calls: int) -> float:
+    """How long so many calls take under the limits at least: until the last of them goes out."""
+    if len(limits) == 1 and not limits[0].even:
+        return (calls - 1) // limits[0].calls * limits[0].seconds if calls else 0.0
+    recent = [deque([-limit.seconds] * limit.calls, maxlen=limit.calls) for limit in limits]
+    at = 0.0
+    for number in range(calls):
+        for limit, times in zip(limits, recent, strict=True):
+            at = max(at, times[0] + limit.seconds)
+            if limit.even and number:
+                at = max(at, times[-1] + limit.seconds / limit.calls)
+        for times in recent:
+            times.append(at)
+    return at

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import os
 import random
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from kore_campaign_async import wire
 from kore_campaign_async.auth import Credentials, JwtCredentials, StaticToken, Token, as_credentials
-from kore_campaign_async.budget import Budget
+from kore_campaign_async.budget import Budget, Clock, Shared, Sleep, Slot
 from kore_campaign_async.config import (
     DEFAULT_RATE,
     RateLimit,
@@ -44,11 +48,15 @@ from kore_campaign_async.errors import (
 )
 from kore_campaign_async.message import Request, Sending
 from kore_campaign_async.models import Contact, ContactList, ContactListUpdate, QueuedJob
+from kore_campaign_async.pace import Pace
 from kore_campaign_async.retrying import CallRetrying, RepeatLimit
 
 T = TypeVar("T")
 
 logger = logging.getLogger("kore_campaign_async")
+
+#: Stands in a shared rate's URL where something of it is not shown.
+HIDDEN: Final = "***@"
 
 
 @frozen(kw_only=True)
@@ -61,6 +69,7 @@ class Attempt:
         status: of a real response, where there was one and the attempt failed.
         throttled: whether the answer was that of a rate limit.
         seconds: how long it took, its wait for the budget left out.
+        waited_seconds: how long it waited for the budget.
     """
 
     number: int
@@ -68,6 +77,7 @@ class Attempt:
     status: int | None
     throttled: bool
     seconds: float
+    waited_seconds: float
 
 
 BeforeAttempt = Callable[[int], Awaitable[None]]
@@ -85,6 +95,8 @@ class CampaignClient:
         account_id: the account id.
         credentials: `JwtCredentials`, `StaticToken`, or an async function that returns a token.
         rate: the account's limits, all of which hold; an empty tuple is no limit.
+        shared_rate: the URL of a Redis in which all processes that use the account keep its limits together
+            (extra `redis`), such as `redis://host:6379`; without it they are this client's own.
         retry: when a call is tried again.
         timeouts: of one attempt.
         reply_limits: how much of a reply is read.
@@ -107,6 +119,7 @@ class CampaignClient:
         account_id: str,
         credentials: Credentials | Callable[[], Awaitable[str]],
         rate: Sequence[RateLimit] = DEFAULT_RATE,
+        shared_rate: str | None = None,
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         reply_limits: ReplyLimits | None = None,
@@ -119,23 +132,26 @@ class CampaignClient:
         # aiohttp is most of what this package costs to import: only who makes a client pays for it.
         from kore_campaign_async.transport import Transport, base_url  # noqa: PLC0415
 
-        # A host can hold a password, credentials can be a token's bare text, and tracebacks can show a frame's locals:
-        # both are out of this frame before anything is raised.
+        # URLs can hold a password, credentials can be a token's bare text, and tracebacks can show a frame's locals:
+        # all of them are out of this frame before anything is raised.
         try:
             self._app_id = envelope.checked_id(app_id, "application id")
             self._account_id = envelope.checked_id(account_id, "account id")
             self._credentials = as_credentials(credentials)
             base = base_url(host)
+            #: The account's limits, as they were given.
+            self.rate = tuple(rate)
+            #: Where processes share them, without a password; None where they don't.
+            self.shared_rate = None if shared_rate is None else shown_url(shared_rate)
+            shared = None if shared_rate is None else _shared(shared_rate, self._account_id, self.rate, clock, sleep)
         finally:
-            del host, credentials
+            del host, credentials, shared_rate
         self._retry = retry if retry is not None else RetryPolicy()
         self._clock = clock
         self._sleep = sleep
         self._rng = rng if rng is not None else random.Random()  # noqa: S311  jitter is no secret
         self._repeats = RepeatLimit()
-        self._budget = Budget(rate, clock=clock, sleep=sleep)
-        #: The account's limits, as they were given.
-        self.rate = tuple(rate)
+        self._budget = Budget(rate, shared=shared, clock=clock, sleep=sleep)
         #: The timeouts of one attempt.
         self.timeouts = timeouts if timeouts is not None else Timeouts()
         #: Whose lists these are: the host's URL, the application id and the account id.
@@ -174,6 +190,8 @@ class CampaignClient:
                 settings["credentials"] = _credentials_from(environ)
             if "rate" not in settings and environ.get("KORE_RATE", "").strip():
                 settings["rate"] = _rate_from(environ["KORE_RATE"])
+            if "shared_rate" not in settings and environ.get("KORE_SHARED_RATE", "").strip():
+                settings["shared_rate"] = environ["KORE_SHARED_RATE"].strip()
             return cls(
                 environ["KORE_HOST"],
                 app_id=environ["KORE_APP_ID"],
@@ -192,6 +210,11 @@ class CampaignClient:
     async def close(self) -> None:
         """Close the connections. A closed client can't be used again."""
         await self._transport.close()
+        await self._budget.close()
+
+    def pace(self, most: int) -> Pace:
+        """Return what keeps as many calls in flight as the budget and the latency need, and at most so many."""
+        return Pace(self._budget, most, self._sleep)
 
     async def create_contact_list(
         self,
@@ -318,7 +341,7 @@ class CampaignClient:
         )
         self._repeats.calls += 1
 
-        def ended(started: float, outcome: CallOutcome, error: CallError | None = None) -> None:
+        def ended(slot: Slot, started: float, outcome: CallOutcome, error: CallError | None = None) -> None:
             seconds = self._clock() - started
             call.attempted(seconds, outcome)
             told = Attempt(
@@ -327,23 +350,24 @@ class CampaignClient:
                 status=None if error is None else error.status,
                 throttled=isinstance(error, ThrottledError),
                 seconds=seconds,
+                waited_seconds=slot.waited_seconds,
             )
             _log(request, told)
             if after_attempt is not None:
                 after_attempt(told)
 
         async def attempt() -> T:
-            async with self._budget.slot():
+            async with self._budget.slot() as slot:
                 token = await self._credentials.token()
                 if call.attempts and self._transport.closed:
                     raise ConnectionFailedError("the client was closed", request.method, request.path)
                 if before_attempt is not None:
                     await before_attempt(call.attempts + 1)
-                result = await self._once(request, token, ended)
+                result = await self._once(request, token, functools.partial(ended, slot))
                 if isinstance(result, UnauthorizedError):
                     call.renewed = await self._credentials.renew(token)
                 elif isinstance(result, ThrottledError):
-                    call.gated = self._close_gate(result)
+                    call.gated = slot.throttled(result.retry_after_seconds)
             if isinstance(result, CallError):
                 try:
                     raise result
@@ -374,13 +398,6 @@ class CampaignClient:
         ended(started, CallOutcome.ACCEPTED)
         return result
 
-    def _close_gate(self, error: ThrottledError) -> bool:
-        seconds = error.retry_after_seconds or self._budget.shortest_seconds
-        if seconds is None:
-            return False
-        self._budget.close_gate(seconds)
-        return True
-
 
 def _log(request: Request[Any], attempt: Attempt) -> None:
     """Log an attempt without a row, a body, a token or the server's words."""
@@ -393,6 +410,38 @@ def _log(request: Request[Any], attempt: Attempt) -> None:
         "" if attempt.status is None else f" with status {attempt.status}",
         attempt.seconds,
     )
+
+
+def shown_url(url: str) -> str:
+    """A URL without what may be secret: user, password and query; of one that is none, nothing."""
+    shown = HIDDEN
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        where = parts.hostname or ""
+        where += f":{parts.port}" if parts.port is not None else ""
+        if parts.scheme == "unix" or re.fullmatch(r"/[0-9]+", parts.path):
+            where += parts.path
+        shown = f"{parts.scheme}://{HIDDEN if '@' in parts.netloc or parts.query else ''}{where}"
+    del url
+    return shown
+
+
+def _shared(url: str, account_id: str, limits: Sequence[RateLimit], clock: Clock, sleep: Sleep) -> Shared:
+    try:
+        if not limits:
+            raise InvalidRequestError(
+                "no rate can't be shared: give the account's limits, or leave the shared rate out"
+            )
+        try:
+            # Who shares nothing needs no Redis client.
+            from kore_campaign_async.budget_redis import RedisBudget  # noqa: PLC0415
+        except ImportError:
+            raise InvalidRequestError(
+                "a shared rate needs the extra redis: pip install 'kore-campaign-async[redis]'"
+            ) from None
+        return RedisBudget(url, shown_url(url), account_id, limits, clock=clock, sleep=sleep)
+    finally:
+        del url
 
 
 def _rate_from(text: str) -> tuple[RateLimit, ...]:

@@ -77,21 +77,27 @@ class RetryPolicy:
 
 @frozen
 class RateLimit:
-    """At most `calls` calls within any window of `seconds` seconds."""
+    """At most `calls` calls within any window of `seconds` seconds.
+
+    Attributes:
+        even: whether calls go out `seconds / calls` apart at least; else a burst is allowed.
+    """
 
     calls: int = field(validator=_whole)
     seconds: float = field(validator=_positive)
+    even: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `CALLS/SECONDS`, such as `60/60`; a ValueError tells what is wrong."""
-        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9}(?:\.[0-9]{1,6})?)", text.strip())
+        """Read `CALLS/SECONDS`, such as `60/60`, or `60/60,even`; a ValueError tells what is wrong."""
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9}(?:\.[0-9]{1,6})?)(,even)?", text.strip())
         if match is None:
-            raise ValueError(f"a rate is written CALLS/SECONDS, such as 60/60, or none; this is {text!r}")
-        return cls(int(match[1]), float(match[2]))
+            raise ValueError(f"a rate is written CALLS/SECONDS, such as 60/60 or 60/60,even, or none; this is {text!r}")
+        return cls(int(match[1]), float(match[2]), even=match[3] is not None)
 
     def __str__(self) -> str:
-        return f"{self.calls}/{format(Decimal(repr(float(self.seconds))), 'f').removesuffix('.0')}"
+        seconds = format(Decimal(repr(float(self.seconds))), "f").removesuffix(".0")
+        return f"{self.calls}/{seconds}{',even' if self.even else ''}"
 
 
 DEFAULT_RATE = (RateLimit(60, 60.0),)
@@ -122,6 +128,33 @@ class NewList:
     allow_duplicates: bool = False
 
 
+def _texts(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(given)
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What a push takes.
+
+    Attributes:
+        contacts: that are sent.
+        batches: that they make.
+        calls: one for each batch, and those that look for the list.
+        bytes: of all batches' bodies; None of an estimate.
+        seconds: until the last call goes out, under the limits alone; None without a limit.
+        rate: the limits, as they are written.
+        exact: whether the contacts were read; else they are estimated from the source's lines.
+    """
+
+    contacts: int
+    batches: int
+    calls: int
+    bytes: int | None
+    seconds: float | None
+    rate: tuple[str, ...] = field(converter=_texts)
+    exact: bool
+
+
 @frozen(kw_only=True)
 class Progress:
     """Where a run stands.
@@ -133,6 +166,8 @@ class Progress:
         calls: attempts of `addContacts` that were sent.
         fraction: how much of the source is read, 0.0 to 1.0, or None where nobody can know.
         seconds: since the source was opened.
+        seconds_left: as far as can be told; None where it can't.
+        plan: what the push was estimated to take before it began; None where nobody can know.
     """
 
     read: int
@@ -141,6 +176,8 @@ class Progress:
     calls: int
     fraction: float | None
     seconds: float
+    seconds_left: float | None = None
+    plan: Plan | None = None
 
 
 def _paths(given: Iterable[str | Path]) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@
     ├── SourceError                the contacts can't be read as they are given
     ├── ContactListError           the contact list can't be pushed to as asked: missing, ambiguous, wrong kind
     ├── RunDirectoryError          the run directory can't be used
+    ├── SharedRateError            the budget that is shared with other processes can't be reached
     ├── AccountingError            the states don't add up: a fault of this package
     └── CallError                  a call was tried and failed
         ├── NotSentError           NOT_SENT: no byte of the body was written
@@ -70,6 +71,10 @@ class ContactListError(KoreCampaignError):
 
 class RunDirectoryError(KoreCampaignError):
     """The run directory can't be used."""
+
+
+class SharedRateError(KoreCampaignError):
+    """The budget that is shared with other processes can't be reached."""
 
 
 class AccountingError(KoreCampaignError):

@@ -31,6 +31,8 @@ CONTACT_PRIORITY: Final = "contactPriority"
 CONTACT_FIELDS: Final = (PHONE_NUMBER, FIRST_NAME, LAST_NAME, TIME_ZONE, UNIQUE_ID, CONTACT_PRIORITY)
 
 #: What the API takes at most of a contact (api/facts.md, sizes).
+CONTACTS_A_LIST: Final = 1_000_000
+CONTACTS_AN_ACCOUNT: Final = 5_000_000
 COLUMNS_A_CONTACT: Final = 150
 CHARACTERS_A_VALUE: Final = 300
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import SimulatedTime
 
-from kore_campaign_async.budget import Budget
+from kore_campaign_async.budget import Budget, planned_seconds, possible_calls
 from kore_campaign_async.config import RateLimit
 
 # A slot is held a little longer than the window: timers and clocks are not exact.
@@ -314,3 +314,56 @@ def test_the_shortest_window_is_told() -> None:
     """A throttled answer that does not say how long waits for it."""
     assert Budget((RateLimit(1800, 3600.0), RateLimit(60, 60.0))).shortest_seconds == 60.0
     assert Budget(()).shortest_seconds is None
+
+
+async def test_even_spacing_keeps_calls_apart() -> None:
+    time = SimulatedTime()
+    arrived = await arrivals_of(budget_of(time, RateLimit(4, 10.0, even=True)), time, [(0.0, 0.0, 0.0)] * 6)
+    assert arrived == pytest.approx([0, 2.5, 5, 7.5, 10, 12.5], abs=SLACK_SECONDS)
+
+
+async def test_even_spacing_beside_a_window_that_allows_a_burst() -> None:
+    time = SimulatedTime()
+    budget = budget_of(time, RateLimit(2, 1.0, even=True), RateLimit(3, 10.0))
+    arrived = await arrivals_of(budget, time, [(0.0, 0.0, 0.0)] * 5)
+    assert arrived == pytest.approx([0, 0.5, 1, 10, 10.5], abs=SLACK_SECONDS)
+
+
+@settings(deadline=None)
+@given(st.lists(limit_of | st.just(RateLimit(3, 6.0, even=True)), min_size=1, max_size=3), st.integers(1, 40))
+def test_a_plan_is_what_calls_of_no_duration_take(limits: list[RateLimit], calls: int) -> None:
+    async def story() -> list[float]:
+        time = SimulatedTime()
+        return await arrivals_of(budget_of(time, *limits), time, [(0.0, 0.0, 0.0)] * calls)
+
+    assert max(asyncio.run(story())) == pytest.approx(planned_seconds(limits, calls), rel=0.001, abs=0.01 * calls)
+
+
+@pytest.mark.parametrize(
+    ("limits", "calls", "seconds"),
+    [
+        ((RateLimit(60, 60.0),), 0, 0.0),
+        ((RateLimit(60, 60.0),), 60, 0.0),
+        ((RateLimit(60, 60.0),), 61, 60.0),
+        ((RateLimit(60, 60.0),), 1002, 960.0),
+        ((RateLimit(60, 60.0, even=True),), 61, 60.0),
+        ((RateLimit(60, 60.0), RateLimit(1800, 3600.0)), 1801, 3600.0),
+        ((RateLimit(60, 60.0), RateLimit(1800, 3600.0)), 3600, 3600.0 + 29 * 60),
+    ],
+)
+def test_a_plan_in_numbers(limits: tuple[RateLimit, ...], calls: int, seconds: float) -> None:
+    assert planned_seconds(limits, calls) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds", "calls"),
+    [
+        ((), 10.0, None),
+        ((RateLimit(60, 60.0),), 0.0, 60),
+        ((RateLimit(60, 60.0),), 60.0, 60),
+        ((RateLimit(60, 60.0),), 61.0, 120),
+        ((RateLimit(60, 60.0), RateLimit(1800, 3600.0)), 3600.0, 1800),
+    ],
+)
+def test_what_the_limits_allow_in_a_time(limits: tuple[RateLimit, ...], seconds: float, calls: int | None) -> None:
+    assert possible_calls(limits, seconds) == calls

@@ -66,7 +66,9 @@ def test_a_rate_is_calls_over_seconds(text: str, calls: int, seconds: float) -> 
     ],
 )
 def test_anything_else_is_no_rate_and_is_quoted_in_the_sentence(text: str) -> None:
-    with pytest.raises(ValueError, match="a rate is written CALLS/SECONDS, such as 60/60, or none") as caught:
+    with pytest.raises(
+        ValueError, match="a rate is written CALLS/SECONDS, such as 60/60 or 60/60,even, or none"
+    ) as caught:
         RateLimit.parse(text)
     assert repr(text) in str(caught.value)
 

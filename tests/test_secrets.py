@@ -727,6 +727,15 @@ def client_from(**variables: str) -> Provoke:
     return provoke
 
 
+async def absent_redis(_scene: Scene) -> None:
+    shared_rate = f"redis://me:{quote(PASSWORD)}@127.0.0.1:9/0"
+    async with CampaignClient(
+        "platform.example", credentials=StaticToken(SIGNED), shared_rate=shared_rate, **IDS
+    ) as client:
+        del shared_rate
+        await client.list_contact_lists()
+
+
 async def closed_client(scene: Scene) -> None:
     client = scene.client("https://platform.example")
     await client.close()
@@ -886,6 +895,16 @@ MISUSES: dict[str, tuple[type[KoreCampaignError], Provoke]] = {
     ),
     "a missing variable": (errors.InvalidRequestError, client_from(KORE_HOST="", KORE_CLIENT_SECRET=SECRET)),
     "a bad rate": (errors.InvalidRequestError, client_from(KORE_RATE="many", KORE_AUTH_TOKEN=OPAQUE)),
+    "a shared rate that is no URL": (errors.InvalidRequestError, client_of(shared_rate=f"http://:{PASSWORD}@redis")),
+    "a shared rate and a bad host": (
+        errors.InvalidRequestError,
+        client_of("http://platform.example", shared_rate=f"redis://:{quote(PASSWORD)}@redis"),
+    ),
+    "a shared rate of no rate": (
+        errors.InvalidRequestError,
+        client_of(shared_rate=f"redis://:{quote(PASSWORD)}@redis", rate=()),
+    ),
+    "a shared rate that is absent": (errors.SharedRateError, absent_redis),
     "a closed client": (errors.InvalidRequestError, closed_client),
     "no contacts": (errors.InvalidRequestError, adding()),
     "a contact that is not Unicode": (errors.InvalidRequestError, adding(ANA, evolve(ANA, first_name="\ud800"))),

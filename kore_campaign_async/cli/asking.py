@@ -42,6 +42,13 @@ def fail(sentence: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
+SHARED_RATE = click.option(
+    "--shared-rate",
+    metavar="URL",
+    help="The Redis in which all processes keep the account's limit together.  [default: KORE_SHARED_RATE]",
+)
+
+
 def rates(_ctx: click.Context, _param: click.Parameter, texts: str | tuple[str, ...]) -> tuple[RateLimit, ...] | None:
     """Read the rates of an option; None where it was not given."""
     if not texts:

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from kore_campaign_async.config import Progress
+from kore_campaign_async.config import Plan, Progress
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.models import ContactList
 
@@ -63,6 +63,11 @@ def show_report(report: IngestReport, directory: Path | None) -> None:
         f"{calls.sent:,} calls sent, {calls.retried:,} retried, {calls.throttled:,} throttled;"
         f" {report.seconds:,.1f} s, {report.contacts_per_second:,.0f} accepted/s"
     )
+    if report.plan is not None:
+        console.print(f"a push takes {planned(report.plan)}")
+    elif report.budget.used is not None:
+        waited = report.budget.waited_seconds / max(1, calls.sent)
+        console.print(f"{report.budget.used:.0%} of the account's limit used; a call waited {waited:,.1f} s for it")
     if report.stopped_because is not None:
         console.print(Text(f"stopped: {report.stopped_because}", "red"))
         if not report.source_exhausted:
@@ -97,7 +102,7 @@ def show_lists(lists: Sequence[ContactList]) -> None:
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[Progress], None]]:
     """Show a run's progress on standard error: a bar in a terminal, else a line now and then."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         yield _Lines(console)
         return
@@ -110,8 +115,10 @@ def progress() -> Iterator[Callable[[Progress], None]]:
         expand=True,
     ) as bar:
         task = bar.add_task("looking up the list", total=None)
+        announce = _announcing(console)
 
         def update(now: Progress) -> None:
+            announce(now)
             done = _done(now)
             bar.update(task, total=None if done is None else 1.0, completed=done or 0.0, description=_said(now))
 
@@ -122,11 +129,34 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._said_at = 0.0
+        self._announce = _announcing(console)
 
     def __call__(self, now: Progress) -> None:
+        self._announce(now)
         if now.seconds >= self._said_at + _LINE_SECONDS:
             self._said_at = now.seconds
-            self._console.print(_said(now), soft_wrap=True)
+            self._console.print(_said(now))
+
+
+def _announcing(console: Console) -> Callable[[Progress], None]:
+    """Say once what the push was estimated to take."""
+    said = False
+
+    def announce(now: Progress) -> None:
+        nonlocal said
+        if now.plan is not None and not said:
+            said = True
+            console.print(planned(now.plan))
+
+    return announce
+
+
+def planned(plan: Plan) -> str:
+    """What a push takes, in a line."""
+    about = "" if plan.exact else "about "
+    size = "" if plan.bytes is None else f", {plan.bytes / 1e6:,.1f} MB"
+    under = f"; {_duration(plan.seconds)} at least, under {' and '.join(plan.rate)}" if plan.seconds is not None else ""
+    return f"{about}{plan.contacts:,} contacts in {about}{plan.batches:,} batches, {plan.calls:,} calls{size}{under}"
 
 
 def _done(now: Progress) -> float | None:
@@ -136,8 +166,7 @@ def _done(now: Progress) -> float | None:
 
 def _said(now: Progress) -> str:
     per_second = now.settled / now.seconds if now.seconds > 0 else 0.0
-    done = _done(now)
-    left = f", {_duration(now.seconds * (1 - done) / done)} left" if done and now.seconds > 1 else ""
+    left = f", {_duration(now.seconds_left)} left" if now.seconds_left is not None and now.seconds > 1 else ""
     return f"{now.settled:,} contacts, {now.calls:,} calls, {per_second:,.0f}/s{left}"
 
 

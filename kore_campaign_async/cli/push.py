@@ -71,6 +71,7 @@ GRACE = click.option(
     metavar="CALLS/SECONDS",
     help="The account's limit, repeatable; none for no limit.  [default: KORE_RATE, else 60/60]",
 )
+@asking.SHARED_RATE
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -120,6 +121,7 @@ async def push_command(
     max_bytes: int,
     concurrency: int,
     rate: tuple[RateLimit, ...] | None,
+    shared_rate: str | None,
     timeout: float,  # noqa: ASYNC109  of an attempt, not of this function
     on_uncertain: OnUncertain,
     grace: float | None,
@@ -142,6 +144,8 @@ async def push_command(
     if not create and (description is not None or allow_duplicates):
         raise click.UsageError("--description and --allow-duplicates go with --create")
     settings: dict[str, Any] = {"rate": rate} if rate is not None else {}
+    if shared_rate is not None:
+        settings["shared_rate"] = shared_rate
     options = IngestOptions(
         batch=BatchLimits(max_contacts=max_contacts, max_bytes=max_bytes),
         concurrency=concurrency,

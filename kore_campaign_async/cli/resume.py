@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import click
 
 from kore_campaign_async.cli import asking
 from kore_campaign_async.cli.push import GRACE, Watch, prepared, show, timeouts, watch
-from kore_campaign_async.client import CampaignClient
+from kore_campaign_async.client import HIDDEN, CampaignClient
 from kore_campaign_async.config import OnUncertain, RateLimit, parse_rates
 from kore_campaign_async.ingest.journal import read_settings
 from kore_campaign_async.ingest.report import IngestReport
@@ -28,6 +29,7 @@ from kore_campaign_async.ingest.start import resume_ingest
     metavar="CALLS/SECONDS",
     help="The account's limit, repeatable; none for no limit.",
 )
+@asking.SHARED_RATE
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -48,6 +50,7 @@ async def resume_command(
     max_contacts: int | None,
     concurrency: int | None,
     rate: tuple[RateLimit, ...] | None,
+    shared_rate: str | None,
     timeout: float | None,  # noqa: ASYNC109  of an attempt, not of this function
     on_uncertain: OnUncertain | None,
     grace: float | None,
@@ -60,8 +63,19 @@ async def resume_command(
     """
     stored: dict[str, Any] = read_settings(run_dir)["client"]
     limits = rate if rate is not None else parse_rates(tuple(stored["rate"]))
+    settings: dict[str, Any] = {"timeouts": timeouts(timeout or stored["timeout"]), "rate": limits}
+    if shared_rate is not None:
+        settings["shared_rate"] = shared_rate
+    elif (shared := stored.get("shared_rate")) is not None and not os.environ.get("KORE_SHARED_RATE"):
+        if HIDDEN in shared:
+            asking.fail(
+                f"the run shared its rate at {shared}, and no password is kept: give the whole URL with"
+                " --shared-rate or in KORE_SHARED_RATE",
+                asking.WRONG,
+            )
+        settings["shared_rate"] = shared
     with prepared():
-        async with CampaignClient.from_env(timeouts=timeouts(timeout or stored["timeout"]), rate=limits) as client:
+        async with CampaignClient.from_env(**settings) as client:
 
             def resume(progress: Watch) -> Awaitable[IngestReport]:
                 return resume_ingest(

@@ -23,6 +23,7 @@ class Batcher:
     def __init__(self, limits: BatchLimits, frame_bytes: int) -> None:
         #: The most bytes that a contact may have, to fit into a call of its own.
         self.room = limits.max_bytes - frame_bytes
+        self.frame_bytes = frame_bytes
         self._most_bytes = self.room
         self._max_contacts = limits.max_contacts
         self._number = 0

@@ -27,7 +27,7 @@ from kore_campaign_async.ingest.records import State
 T = TypeVar("T")
 
 JOURNAL: Final = "journal.sqlite"
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 _SCHEMA: Final = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -219,15 +219,24 @@ def migrate(directory: Path) -> None:
         raise _unwritable(path, error) from None
 
 
+def _amended(connection: sqlite3.Connection, setting: str, new: Mapping[str, Any]) -> None:
+    ((value,),) = connection.execute("SELECT value FROM setting WHERE name = ?", (setting,))
+    amended = orjson.dumps(orjson.loads(value) | new).decode()
+    connection.execute("UPDATE setting SET value = ? WHERE name = ?", (amended, setting))
+
+
 def _know_isolate(connection: sqlite3.Connection) -> None:
-    """From 1 to 2: the option `isolate` is there."""
-    ((value,),) = connection.execute("SELECT value FROM setting WHERE name = 'options'")
-    options = orjson.dumps(orjson.loads(value) | {"isolate": False}).decode()
-    connection.execute("UPDATE setting SET value = ? WHERE name = 'options'", (options,))
+    """From 1 to 2."""
+    _amended(connection, "options", {"isolate": False})
 
 
-#: The first of them leads from format 1 to 2.
-_MIGRATIONS: Final = (_know_isolate,)
+def _know_shared_rate(connection: sqlite3.Connection) -> None:
+    """From 2 to 3."""
+    _amended(connection, "client", {"shared_rate": None})
+
+
+# By the format that each one starts from, 1 first.
+_MIGRATIONS: Final = (_know_isolate, _know_shared_rate)
 
 
 def read_known(directory: Path) -> list[Known]:

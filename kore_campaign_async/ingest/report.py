@@ -8,8 +8,9 @@ from typing import Any, Literal, Self, TypeVar
 
 from attrs import asdict, define, field, fields, frozen
 
+from kore_campaign_async.config import Plan
 from kore_campaign_async.errors import AccountingError
-from kore_campaign_async.ingest.records import Settled, State
+from kore_campaign_async.ingest.records import Batch, Settled, State
 
 T = TypeVar("T")
 
@@ -43,6 +44,19 @@ class Calls:
 
 
 @frozen(kw_only=True)
+class BudgetUse:
+    """What a run had of the account's budget.
+
+    Attributes:
+        used: its attempts as a share of the calls that the limits allow in its time, 0.0 to 1.0; None without a limit.
+        waited_seconds: how long its attempts waited because nothing of it was free, all of them together.
+    """
+
+    used: float | None = None
+    waited_seconds: float = 0.0
+
+
+@frozen(kw_only=True)
 class IngestReport:
     """What became of a run.
 
@@ -53,6 +67,8 @@ class IngestReport:
         source_exhausted: whether everything was taken from the source.
         stopped_because: one sentence, or None.
         notices: what a person should know of how the source was read.
+        budget: what it used of the account's budget.
+        plan: of a dry run, what a push would take.
     """
 
     run_id: str
@@ -68,6 +84,8 @@ class IngestReport:
     source_exhausted: bool
     stopped_because: str | None = None
     notices: tuple[str, ...] = ()
+    budget: BudgetUse = field(factory=BudgetUse)
+    plan: Plan | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as `report.json` holds it."""
@@ -80,6 +98,8 @@ class IngestReport:
             "counts": _known(Counts, value["counts"]),
             "calls": _known(Calls, value["calls"]),
             "notices": tuple(value.get("notices", ())),
+            "budget": _known(BudgetUse, value.get("budget", {})),
+            "plan": None if value.get("plan") is None else _known(Plan, value["plan"]),
         }
         return _known(cls, {**value, **parts})
 
@@ -110,10 +130,18 @@ class Tally:
     sent: int = 0
     retried: int = 0
     throttled: int = 0
+    waited_seconds: float = 0.0
+    batches: int = 0
+    bytes: int = 0
 
     def fold(self, settled: Settled) -> None:
         """Add contacts that are settled."""
         self.states[settled.state] += len(settled.rows)
+
+    def plan(self, batch: Batch, frame_bytes: int) -> None:
+        """Add a batch that a dry run does not send."""
+        self.batches += 1
+        self.bytes += frame_bytes + len(batch.encoded)
 
     @property
     def settled(self) -> int:

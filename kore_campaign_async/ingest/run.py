@@ -20,8 +20,9 @@ from typing import Final, Generic, TypeVar
 
 from attrs import asdict, define, field
 
+from kore_campaign_async.budget import possible_calls
 from kore_campaign_async.client import Attempt, CampaignClient
-from kore_campaign_async.config import IngestOptions, Progress
+from kore_campaign_async.config import IngestOptions, Plan, Progress
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError, SourceError
 from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.breaker import Breaker
@@ -30,10 +31,11 @@ from kore_campaign_async.ingest.journal import Known
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
 from kore_campaign_async.ingest.records import Batch, Settled, Slice, State
-from kore_campaign_async.ingest.report import IngestReport, Tally, timestamp
+from kore_campaign_async.ingest.report import BudgetUse, IngestReport, Tally, timestamp
 from kore_campaign_async.ingest.screening import NumbersSeen
 from kore_campaign_async.ingest.sending import Ledger, Sender
 from kore_campaign_async.ingest.sources.base import Source
+from kore_campaign_async.pace import Pace
 
 T = TypeVar("T")
 
@@ -162,6 +164,7 @@ class Run:
     ledger: Ledger
     tally: Tally
     notices: tuple[str, ...]
+    plan: Plan | None
     _exhausted: bool = field(default=False, init=False)
     # A source that fails ends the reading; what was read goes out all the same.
     _stopping: bool = field(default=False, init=False)
@@ -172,6 +175,7 @@ class Run:
     _sending: dict[Sender, asyncio.Task[None]] = field(factory=dict, init=False)
     _waiting: asyncio.Task[Slice | None] | None = field(default=None, init=False)
     _senders: list[Sender] = field(init=False)
+    _pace: Pace = field(init=False)
     _batches: _Belt[Batch | None] = field(init=False)
     _outcomes: _Belt[Settled | None] = field(init=False)
     # What the reader and each sender have ready and not yet handed over.
@@ -199,6 +203,7 @@ class Run:
             )
             for _ in range(self.options.concurrency)
         ]
+        self._pace = self.client.pace(self.options.concurrency)
         self._sent_out = [deque() for _ in self._senders]
 
     async def execute(self) -> IngestReport:
@@ -314,19 +319,28 @@ class Run:
                 await self._outcomes.put(item)
 
     async def _send(self, sender: Sender, sent_out: deque[Batch | Settled]) -> None:
-        while not self._winding_down and (batch := await self._batches.get()) is not None:
-            if self.options.dry_run or self._stopping:
-                sent_out.append(_unsent(batch))
-            else:
-                sent_out.extend(await sender.send(batch))
-                if sender.stop is not None:
-                    self._stop(sender.stop)
+        while not self._winding_down:
+            async with self._pace:
+                batch = await self._batches.get()
+                if batch is None:
+                    return
+                if self.options.dry_run:
+                    self.tally.plan(batch, self.screen.batcher.frame_bytes)
+                    sent_out.append(_unsent(batch))
+                elif self._stopping:
+                    sent_out.append(_unsent(batch))
+                else:
+                    sent_out.extend(await sender.send(batch))
+                    if sender.stop is not None:
+                        self._stop(sender.stop)
             await self._hand_over(sent_out)
 
     def _count(self, attempt: Attempt) -> None:
         self.tally.sent += attempt.outcome is not CallOutcome.NOT_SENT
         self.tally.retried += attempt.number > 1
         self.tally.throttled += attempt.throttled
+        self.tally.waited_seconds += attempt.waited_seconds
+        self._pace.observe(attempt.seconds)
 
     async def _record(self) -> None:
         while (settled := await self._outcomes.get()) is not None:
@@ -370,13 +384,16 @@ class Run:
     def _show(self) -> None:
         if self._progress is None:
             return
+        seconds, fraction = time.monotonic() - self.began, self.source.fraction()
         now = Progress(
             read=self.tally.read,
             settled=self.tally.settled,
             accepted=self.tally.states[State.ACCEPTED],
             calls=self.tally.sent,
-            fraction=self.source.fraction(),
-            seconds=time.monotonic() - self.began,
+            fraction=fraction,
+            seconds=seconds,
+            seconds_left=self._seconds_left(seconds, fraction),
+            plan=self.plan,
         )
         try:
             self._progress(now)
@@ -384,6 +401,14 @@ class Run:
             # Who can't show progress must not cost the run its account.
             self._progress = None
             logger.exception("the progress callback failed, and is not called again")
+
+    def _seconds_left(self, seconds: float, fraction: float | None) -> float | None:
+        """By how far it has come so far, and by the plan, since the first calls of a window don't wait."""
+        done = fraction * self.tally.settled / self.tally.read if fraction and self.tally.read else 0.0
+        if not done:
+            return None
+        planned = self.plan.seconds if self.plan is not None else None
+        return max(seconds * (1 - done) / done, 0.0 if planned is None or done >= 1 else planned - seconds)
 
     def _save(self, *, final: bool) -> IngestReport:
         """Make the report, and write it if there is a run directory."""
@@ -424,7 +449,14 @@ class Run:
             source_exhausted=self._exhausted,
             stopped_because=None if because is None else masked(because),
             notices=self.notices,
+            budget=self._budget_use(seconds),
         )
+
+    def _budget_use(self, seconds: float) -> BudgetUse:
+        waited = self.tally.waited_seconds + self._pace.waited_seconds
+        possible = possible_calls(self.client.rate, seconds)
+        used = None if possible is None else round(min(1.0, self.tally.sent / possible), 3)
+        return BudgetUse(used=used, waited_seconds=round(waited, 3))
 
 
 async def _next_or_none(slices: AsyncIterator[Slice]) -> Slice | None:

@@ -22,6 +22,7 @@ from kore_campaign_async.errors import (
     PayloadTooLargeError,
     RefusedError,
     RunDirectoryError,
+    SharedRateError,
     ThrottledError,
     UnauthorizedError,
 )
@@ -41,6 +42,7 @@ _ENDS_THE_RUN: Final = (
     NotFoundError,
     NotSentError,
     RunDirectoryError,
+    SharedRateError,
     ThrottledError,
     UnauthorizedError,
 )
@@ -244,6 +246,6 @@ class Sender:
         # A cancelled call does not come back here: `abandon` settles it.
         try:
             await self.client.send(request, before_attempt=before_attempt, after_attempt=after_attempt)
-        except (CallError, CredentialsError, RunDirectoryError, _ClosingError) as error:
+        except (CallError, CredentialsError, RunDirectoryError, SharedRateError, _ClosingError) as error:
             return error
         return None

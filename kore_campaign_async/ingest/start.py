@@ -19,10 +19,12 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
-from attrs import asdict, define
+from attrs import asdict, define, evolve
 
+from kore_campaign_async import wire
+from kore_campaign_async.budget import planned_seconds
 from kore_campaign_async.client import CampaignClient
-from kore_campaign_async.config import BatchLimits, IngestOptions, OnUncertain, Progress
+from kore_campaign_async.config import BatchLimits, IngestOptions, OnUncertain, Plan, Progress
 from kore_campaign_async.endpoints import add_contacts
 from kore_campaign_async.errors import CallError, ContactListError, RunDirectoryError
 from kore_campaign_async.ingest import journal as journals
@@ -31,17 +33,20 @@ from kore_campaign_async.ingest.files import REPORT, RunFiles, RunLock, read_rep
 from kore_campaign_async.ingest.journal import Journal
 from kore_campaign_async.ingest.matching import Shape, match
 from kore_campaign_async.ingest.normalise import RULES, Normaliser, time_zones
-from kore_campaign_async.ingest.records import Outcome, Settled
+from kore_campaign_async.ingest.records import Outcome, Settled, State
 from kore_campaign_async.ingest.report import IngestReport, Tally
 from kore_campaign_async.ingest.run import Run, Screen, Sink
 from kore_campaign_async.ingest.screening import NumbersSeen, read_suppressed
 from kore_campaign_async.ingest.sending import Ledger, NoLedger
 from kore_campaign_async.ingest.sources.base import Source
-from kore_campaign_async.ingest.sources.blocks import fingerprint
+from kore_campaign_async.ingest.sources.blocks import Fingerprint, fingerprint
 from kore_campaign_async.ingest.sources.opening import Contacts, open_source
 from kore_campaign_async.models import ContactList
 
 logger = logging.getLogger("kore_campaign_async")
+
+# The calls that look for a list and ask whether it drops duplicates.
+_LOOKUPS: Final = 2
 
 _CHANGED: Final = {
     "source": "the source has changed",
@@ -149,7 +154,9 @@ async def resume_ingest(
             )
         options = _options(settings["options"], max_contacts, concurrency, on_uncertain, grace_seconds, progress)
         return await _Start(client, path, settings["contact_list"], options, directory, None).resume(
-            settings, 0.0 if before is None else before.seconds
+            settings,
+            0.0 if before is None else before.seconds,
+            0.0 if before is None else before.budget.waited_seconds,
         )
     finally:
         lock.release()
@@ -231,10 +238,11 @@ class _Start:
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             run_id = self.directory.name if self.directory is not None else new_run_id(started_at)
             screen = self._screen(table, suppressed, frame_bytes)
-            files, ledger = None, cast("Ledger", NoLedger())
+            files, ledger, plan = None, cast("Ledger", NoLedger()), None
             if self.directory is not None:
                 lock = self._locked(self.directory, closing)
-                size, digest = await fingerprint(source.path)
+                known = None if source.path is None else await fingerprint(source.path)
+                plan = await self._estimate(source, known)
                 settings = {
                     "run_id": run_id,
                     "contact_list": self.contact_list,
@@ -242,22 +250,52 @@ class _Start:
                     "account": list(self.client.account),
                     "client": {
                         "rate": list(map(str, self.client.rate)) or ["none"],
+                        "shared_rate": self.client.shared_rate,
                         "timeout": self.client.timeouts.total_seconds,
                     },
                     "source": {
                         "name": source.name,
                         "path": None if source.path is None else str(source.path.absolute()),
-                        "size": size,
+                        "size": None if known is None else known.size,
                     },
                     "options": _stored(self.options),
-                    "decides": _decides(digest, table, suppressed),
+                    "decides": _decides(None if known is None else known.sha256, table, suppressed),
                 }
                 files = RunFiles(self.directory, source.columns, source.cells, anew=lock.known)
                 closing.callback(files.close)
                 ledger = journal = Journal.create(self.directory, settings)
                 closing.callback(journal.close)
-            run = self._run(source, screen, drops_duplicates, files, ledger, Tally(), began, started_at, run_id)
-            return await run.execute()
+            tally = Tally()
+            run = self._run(source, screen, drops_duplicates, files, ledger, tally, began, started_at, run_id, plan)
+            report = await run.execute()
+        if self.options.dry_run:
+            planned = await self._plan(tally.states[State.UNSENT], tally.batches, tally.bytes)
+            report = evolve(report, plan=planned, notices=(*report.notices, *_too_many(planned)))
+        return report
+
+    async def _estimate(self, source: Source, known: Fingerprint | None) -> Plan | None:
+        """What a push of this file takes, by its lines and its size; None of what is no file."""
+        if known is None:
+            return None
+        contacts = max(0, known.lines - (source.header is not None))
+        limits = self.options.batch
+        return await self._plan(
+            contacts, max(-(-contacts // limits.max_contacts), known.size // limits.max_bytes), None
+        )
+
+    async def _plan(self, contacts: int, batches: int, size: int | None) -> Plan:
+        calls = batches + _LOOKUPS
+        rate = self.client.rate
+        return Plan(
+            contacts=contacts,
+            batches=batches,
+            calls=calls,
+            bytes=size,
+            # With several windows it takes a while to find out.
+            seconds=await asyncio.to_thread(planned_seconds, rate, calls) if rate else None,
+            rate=tuple(map(str, rate)),
+            exact=size is not None,
+        )
 
     def _locked(self, directory: Path, closing: contextlib.ExitStack) -> RunLock:
         lock = RunLock(directory)
@@ -273,8 +311,8 @@ class _Start:
                 " report shows it; or name another directory"
             )
 
-    async def resume(self, settings: Mapping[str, Any], seconds: float) -> IngestReport:
-        """Go on with a run whose directory is locked, and which took so many seconds before."""
+    async def resume(self, settings: Mapping[str, Any], seconds: float, waited_seconds: float) -> IngestReport:
+        """Go on with a run whose directory is locked, and which took and waited so many seconds before."""
         assert self.directory is not None  # noqa: S101  only runs with one are resumed
         frame_bytes = _frame_bytes(self.contact_list)
         suppressed = await asyncio.to_thread(read_suppressed, self.options.suppress)
@@ -284,25 +322,26 @@ class _Start:
             closing.callback(source.close)
             source.name = settings["source"]["name"]
             table = self._matched(source)
-            size, digest = await fingerprint(source.path)
-            now = _decides(digest, table, suppressed)
+            assert source.path is not None  # noqa: S101  only what has a path is resumed
+            known = await fingerprint(source.path)
+            now = _decides(known.sha256, table, suppressed)
             changed = [why for name, why in _CHANGED.items() if settings["decides"][name] != now[name]]
             if changed:
                 then = settings["source"]["size"]
-                sizes = f" ({then} bytes then, {size} now)" if size != then else ""
+                sizes = f" ({then} bytes then, {known.size} now)" if known.size != then else ""
                 raise RunDirectoryError(
                     f"the run in {self.directory} can't be resumed: {'; '.join(changed)}{sizes}; push what is left anew"
                 )
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             screen = self._screen(table, suppressed, frame_bytes)
             screen.known, screen.resend = journals.read_known(self.directory), self._repeatable(drops_duplicates)
-            tally = _tally(journals.read_calls(self.directory))
+            tally = _tally(journals.read_calls(self.directory), waited_seconds)
             files = RunFiles(self.directory, source.columns, source.cells, anew=True)
             closing.callback(files.close)
             journal = Journal.open(self.directory)
             closing.callback(journal.close)
             started_at, run_id = dt.datetime.fromisoformat(settings["started_at"]), settings["run_id"]
-            run = self._run(source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id)
+            run = self._run(source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None)
             return await run.execute()
 
     def _matched(self, source: Source) -> Shape | None:
@@ -332,8 +371,9 @@ class _Start:
         began: float,
         started_at: dt.datetime,
         run_id: str,
+        plan: Plan | None,
     ) -> Run:
-        notices = source.notices
+        notices = source.notices if plan is None else (*source.notices, *_too_many(plan))
         if files is not None and source.path is None:
             notices = (*notices, f"{source.name} can't be read again, so a run that stops can't be resumed")
         for notice in notices:
@@ -353,11 +393,29 @@ class _Start:
             ledger=ledger,
             tally=tally,
             notices=notices,
+            plan=plan,
         )
 
 
-def _tally(calls: Mapping[str, int]) -> Tally:
-    return Tally(sent=calls["sent"], retried=calls["retried"], throttled=calls["throttled"])
+def _tally(calls: Mapping[str, int], waited_seconds: float) -> Tally:
+    return Tally(
+        sent=calls["sent"], retried=calls["retried"], throttled=calls["throttled"], waited_seconds=waited_seconds
+    )
+
+
+def _too_many(plan: Plan) -> tuple[str, ...]:
+    """What a person should know who pushes more contacts than the vendor lets a list or an account hold."""
+    about = "" if plan.exact else "about "
+    if plan.contacts > wire.CONTACTS_AN_ACCOUNT:
+        return (
+            f"{about}{plan.contacts:,} contacts are more than the {wire.CONTACTS_AN_ACCOUNT:,} that an account holds",
+        )
+    if plan.contacts > wire.CONTACTS_A_LIST:
+        most = wire.CONTACTS_A_LIST
+        return (
+            f"{about}{plan.contacts:,} contacts are more than the {most:,} that a list holds: split them over lists",
+        )
+    return ()
 
 
 def _frame_bytes(contact_list: str) -> int:

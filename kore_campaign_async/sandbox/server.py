@@ -79,6 +79,7 @@ class Sandbox:
         faults_shown: how often each kind of fault was shown.
         calls: how many calls arrived, by endpoint, refused ones included.
         throttled: how many calls the rate limit refused.
+        worst_window: the most calls that arrived within any window of the rate, refused ones included.
         lists: by id.
     """
 
@@ -98,8 +99,10 @@ class Sandbox:
     lists: dict[str, StoredList] = field(factory=dict, init=False, repr=False)
     calls: Counter[str] = field(factory=Counter, init=False)
     throttled: int = field(default=0, init=False)
+    worst_window: int = field(default=0, init=False)
     faults_shown: Counter[str] = field(factory=Counter, init=False)
-    _arrivals: deque[float] = field(factory=deque, init=False, repr=False)
+    _arrivals: deque[float] = field(factory=deque, init=False, repr=False)  # that the rate limit let through
+    _all_arrivals: deque[float] = field(factory=deque, init=False, repr=False)
     _seen_jti: set[str] = field(factory=set, init=False, repr=False)
     _jobs: dict[asyncio.TimerHandle, Callable[[], None]] = field(factory=dict, init=False, repr=False)
     # Of each rule: the calls since it was due the last time.
@@ -255,8 +258,11 @@ class Sandbox:
             return None
         calls, seconds = self.rate
         now = time.monotonic()
-        while self._arrivals and self._arrivals[0] <= now - seconds:
-            self._arrivals.popleft()
+        self._all_arrivals.append(now)
+        for arrivals in (self._arrivals, self._all_arrivals):
+            while arrivals and arrivals[0] <= now - seconds:
+                arrivals.popleft()
+        self.worst_window = max(self.worst_window, len(self._all_arrivals))
         if len(self._arrivals) >= calls:
             self.throttled += 1
             return _says(429, RATE_LIMIT_WORDS)

@@ -100,12 +100,16 @@ class Flaky(Sandbox):
         assert self._runner is not None
         await web.SockSite(self._runner, self._port_kept).start()
 
-    async def stop_listening_when_all_wait_inside(self, calls: int) -> None:
-        """Go when so many calls are inside and no connection is on its way, so that nobody is left in doubt."""
+    async def hold(self, calls: int) -> None:
+        """Keep calls waiting inside until there are so many."""
         self.held = True
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(10.0):
             while self.handling < calls:
                 await asyncio.sleep(0.001)
+
+    async def stop_listening_when_all_wait_inside(self, calls: int) -> None:
+        """Go when no connection is on its way, so that nobody is left in doubt."""
+        await self.hold(calls)
         await self.stop_listening()
         self.held = False
 
@@ -439,8 +443,7 @@ async def test_however_soon_it_is_cancelled_again_all_is_accounted_for(
         async with client_of(push.sandbox) as client:
             run = asyncio.create_task(push.go_on(client, 10, concurrency=4, grace_seconds=0.0))
             await until_some_came(push.sandbox)
-            push.sandbox.held = True
-            await asyncio.sleep(0.02)
+            await push.sandbox.hold(4)
             for _ in range(3):
                 run.cancel()
                 for _ in range(turns):

@@ -109,7 +109,7 @@ def test_exit_status_4_stands_before_3_and_1() -> None:
 
 
 def test_the_report_has_the_fields_of_the_design() -> None:
-    """In their order, with `notices` behind them."""
+    """In their order, with what was added behind them."""
     value = REPORT.to_dict()
     assert list(value) == [
         "run_id",
@@ -125,7 +125,11 @@ def test_the_report_has_the_fields_of_the_design() -> None:
         "source_exhausted",
         "stopped_because",
         "notices",
+        "budget",
+        "plan",
     ]
+    assert value["budget"] == {"used": None, "waited_seconds": 0.0}
+    assert value["plan"] is None
     assert list(value["counts"]) == ["read", *STATES]
     assert list(value["calls"]) == ["sent", "retried", "throttled"]
     assert value["stopped_because"] is None

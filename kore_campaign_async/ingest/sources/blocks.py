@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
+from attrs import frozen
+
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 
@@ -21,6 +23,7 @@ T = TypeVar("T")
 
 _BLOCK_BYTES: Final = 1 << 18
 _BLANK_BYTES: Final = 1 << 20
+_FINGERPRINT_BYTES: Final = 1 << 20
 #: A longer line is cut off here; what it loses is no cell that the API would take.
 LINE_CHARACTERS: Final = 16 << 20
 
@@ -99,15 +102,33 @@ class Blocks:
             self._let_go(self._file)
 
 
-async def fingerprint(path: Path | None) -> tuple[int | None, str | None]:
-    """A file's size and SHA-256, to know it again; None for what is no file. SourceError if it can't be read."""
-    if path is None:
-        return None, None
+@frozen
+class Fingerprint:
+    """What a file is known again by, and how many lines it has.
 
-    def read() -> tuple[int, str]:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return file.tell(), digest
+    Attributes:
+        size: in bytes.
+        sha256: in hexadecimal digits.
+        lines: by their ends, a last one without an end included.
+    """
+
+    size: int
+    sha256: str
+    lines: int
+
+
+async def fingerprint(path: Path) -> Fingerprint:
+    """Read a file through; SourceError if it can't be read."""
+
+    def read() -> Fingerprint:
+        digest, size, ends, last = hashlib.sha256(), 0, 0, b"\n"
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(_FINGERPRINT_BYTES):
+                digest.update(block)
+                size += len(block)
+                ends += block.count(b"\n")
+                last = block[-1:]
+        return Fingerprint(size, digest.hexdigest(), ends + (last != b"\n"))
 
     try:
         return await _in_thread(read)
