@@ -26,6 +26,7 @@ chaos: .venv/.built
 bench: .venv/.built
 	$(BIN)/python benchmarks/push_csv.py
 	$(BIN)/python benchmarks/journal_cost.py
+	$(BIN)/python benchmarks/budget.py
 
 clean:
 	rm -rf .venv dist
