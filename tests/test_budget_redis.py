@@ -140,7 +140,7 @@ def running(program: str, folder: Path, password: str = "") -> Iterator[RedisSer
 
 @pytest.fixture(scope="module")
 def server(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """For tests that leave it as it is, each with an account of its own."""
+    """For tests that leave it running, each with an account of its own."""
     with running(program, tmp_path_factory.mktemp("redis")) as shared:
         yield shared
 
@@ -742,14 +742,33 @@ async def test_a_restart_from_an_old_dump_costs_a_pause_and_no_overrun(own_serve
     check_pause([one for one in arrived if one[1] != 2], back, back + LIMIT.seconds)
 
 
-async def test_what_is_flushed_costs_a_pause_and_no_overrun(own_server: RedisServer, account: str) -> None:
-    async with budgets_on(own_server, account, LIMIT, count=3) as budgets, calling(budgets) as arrived:
+async def grown_up(server: RedisServer) -> None:
+    """Wait until Redis has run for longer than the short windows; it tells that in whole seconds."""
+    while server.ask("INFO", "server")["uptime_in_seconds"] < 2:
+        await asyncio.sleep(0.05)
+
+
+async def test_what_is_flushed_costs_a_pause_and_no_overrun(server: RedisServer, account: str) -> None:
+    await grown_up(server)
+    async with budgets_on(server, account, LIMIT, count=3) as budgets, calling(budgets) as arrived:
         await asyncio.sleep(0.5)
-        own_server.ask("FLUSHALL")
+        server.ask("FLUSHALL")
         flushed = time.monotonic()
         await asyncio.sleep(1.2)
     assert most_in_a_window(arrived, LIMIT.seconds) <= LIMIT.calls
     check_pause(arrived, flushed, flushed + LIMIT.seconds - 0.01)
+
+
+async def test_who_knew_what_was_flushed_pauses_though_somebody_new_was_the_first_to_ask(
+    server: RedisServer, account: str
+) -> None:
+    await grown_up(server)
+    async with budgets_on(server, account, LIMIT, count=3) as (one, other, new):
+        await asyncio.gather(call(other), *(call(one) for _ in range(LIMIT.calls - 1)))
+        server.ask("FLUSHALL")
+        flushed = time.monotonic()
+        await call(new)
+        assert await call(other) - flushed >= LIMIT.seconds
 
 
 async def test_the_first_to_ask_a_restarted_redis_may_have_known_nothing(own_server: RedisServer, account: str) -> None:
@@ -815,8 +834,7 @@ async def test_a_stall_that_outlasts_the_leases_frees_no_slot_of_a_call_that_is_
 
 async def test_who_comes_to_an_empty_redis_does_not_wait(server: RedisServer, account: str) -> None:
     """Redis has run for a while, and knows nothing of this account."""
-    while server.ask("INFO", "server")["uptime_in_seconds"] < 2:
-        await asyncio.sleep(0.05)
+    await grown_up(server)
     begin = time.monotonic()
     async with budgets_on(server, account, RateLimit(2, 1.0)) as (one, other):
         assert max(await asyncio.gather(call(one), call(other))) - begin <= LATE_SECONDS
