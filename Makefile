@@ -7,7 +7,7 @@ demo: .venv/.built
 	$(BIN)/kore-campaign demo
 
 test: .venv/.built
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/.built
 	$(BIN)/ruff check .

@@ -43,6 +43,7 @@ from fakes import (
     Connection,
     Handler,
     RawRequest,
+    RawServer,
     chain,
     client_for,
     enveloped,
@@ -1009,6 +1010,18 @@ async def test_asyncio_in_debug_mode_shows_no_secret(
     assert any(record.name == "asyncio" for record in caplog.records)
 
 
+async def cut_off_by_a_timeout(server: RawServer, client: CampaignClient) -> None:
+    """The time is over soon after the request has arrived."""
+
+    async def hurry(limit: asyncio.Timeout) -> None:
+        await eventually(lambda: len(server.requests) > 0)
+        limit.reschedule(asyncio.get_running_loop().time() + 0.02)
+
+    async with asyncio.timeout(30.0) as limit, asyncio.TaskGroup() as group:
+        group.create_task(hurry(limit))
+        await CALLS["add"](client)
+
+
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("handler", [hang, dripping])
 async def test_a_call_that_is_cut_off_from_outside_shows_no_secret(
@@ -1019,8 +1032,7 @@ async def test_a_call_that_is_cut_off_from_outside_shows_no_secret(
     async with raw_server(handler) as server, scene.client(server.url) as client:
         with watching(caplog, debug=debug) as watch:
             with pytest.raises(TimeoutError) as timed_out:
-                async with asyncio.timeout(0.1):
-                    await CALLS["add"](client)
+                await cut_off_by_a_timeout(server, client)
             task = asyncio.ensure_future(CALLS["list"](client))
             await eventually(lambda: len(server.requests) > 1)
             task.cancel()
