@@ -489,6 +489,17 @@ async def test_the_rates_window_slides() -> None:
         assert [(await call("POST", LIST))[0] for _ in range(2)] == [200, 429]
 
 
+async def test_the_worst_window_is_told_with_what_was_refused() -> None:
+    async with calling(rate=(2, 60.0)) as call:
+        assert call.sandbox.worst_window == 0
+        assert [(await call("POST", LIST))[0] for _ in range(3)] == [200, 200, 429]
+        assert call.sandbox.worst_window == 3
+        call.sandbox._arrivals.clear()
+        call.sandbox._all_arrivals.clear()
+        assert (await call("POST", LIST))[0] == 200
+        assert (call.sandbox.worst_window, call.sandbox.throttled) == (3, 1)
+
+
 async def test_who_has_no_token_uses_none_of_the_rate() -> None:
     async with calling(rate=(1, 60.0)) as call:
         for _ in range(3):
