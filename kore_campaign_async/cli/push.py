@@ -68,8 +68,8 @@ GRACE = click.option(
     "rate",
     multiple=True,
     callback=asking.rates,
-    metavar="CALLS/SECONDS",
-    help="The account's limit, repeatable; none for no limit.  [default: KORE_RATE, else 60/60]",
+    metavar="CALLS/SECONDS[,even]",
+    help="The account's limit, repeatable; even spaces the calls; none is no limit.  [default: KORE_RATE, else 60/60]",
 )
 @asking.SHARED_RATE
 @click.option(
@@ -90,7 +90,9 @@ GRACE = click.option(
 @GRACE
 @click.option("--list-drops-duplicates", is_flag=True, help="The list drops duplicates, though the API doesn't tell.")
 @click.option("--keep-duplicates", is_flag=True, help="Send a number again that came earlier in the source.")
-@click.option("--isolate", is_flag=True, help="Find the contacts that a batch is refused for, within 100 more calls.")
+@click.option(
+    "--isolate", is_flag=True, help="Find the contacts that a batch is refused for, in 100 more calls a batch."
+)
 @click.option(
     "--suppress",
     type=click.Path(path_type=Path),
@@ -106,7 +108,7 @@ GRACE = click.option(
     metavar="COLUMN=FIELD",
     help="Which field a column is, repeatable.",
 )
-@click.option("--dry-run", is_flag=True, help="Check everything and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything, send nothing, and tell what a push takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else on standard output.")
 @asking.command
 async def push_command(

@@ -26,8 +26,8 @@ from kore_campaign_async.ingest.start import resume_ingest
     "--rate",
     multiple=True,
     callback=asking.rates,
-    metavar="CALLS/SECONDS",
-    help="The account's limit, repeatable; none for no limit.",
+    metavar="CALLS/SECONDS[,even]",
+    help="The account's limit, repeatable; even spaces the calls; none is no limit.",
 )
 @asking.SHARED_RATE
 @click.option(
