@@ -48,7 +48,9 @@ local begun, seen = tonumber(held[6] or 0), tonumber(held[7] or now)
 
 if not epoch then
   epoch = fresh
-  begun = now - tonumber(string.match(server, 'uptime_in_seconds:(%d+)')) * 1000000
+  -- In whole seconds by the wall clock: one can be over as soon as it has begun.
+  local up = math.max(0, tonumber(string.match(server, 'uptime_in_seconds:(%d+)')) - 1)
+  begun = now - up * 1000000
   redis.call('HSET', state, 'epoch', epoch, 'run', run, 'begun', string.format('%d', begun))
   if known ~= '' then lost = now end
 elseif held[2] ~= run then
