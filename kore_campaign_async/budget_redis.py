@@ -132,7 +132,7 @@ elseif op == 'gate' then
   redis.call('HSET', state, 'gate', string.format('%d', gate))
 end
 
-local keep = gate - now
+local keep = math.max(gate - now, 120000000) -- longer than any call takes, also where Redis stands still meanwhile
 for i = 1, windows do keep = math.max(keep, 3 * hold[i]) end
 for i = 1, windows + 1 do redis.call('PEXPIRE', KEYS[i], math.ceil(keep / 1000)) end
 return {granted, math.max(0, free_at() - now), epoch, math.max(0, known_again_at() - now)}
