@@ -50,6 +50,7 @@ from ingest.pushing import (
     outcome_files,
     push,
     refuse,
+    rows_in,
     scripted,
 )
 
@@ -111,11 +112,6 @@ def states(report: IngestReport | Mapping[str, Any]) -> dict[str, int]:
     """The states that hold contacts."""
     told = report if isinstance(report, Mapping) else report.to_dict()
     return {name: count for name, count in told["counts"].items() if name != "read" and count}
-
-
-def rows_in(run_dir: Path, name: str) -> dict[int, str]:
-    """Row and reason of each entry of an outcome file."""
-    return {row: reason for row, reason, _ in outcome_files(run_dir)[name]}
 
 
 async def pushed_into_doubt(fault: Fault, folder: Path, *, keeps: bool, **settings: Any) -> set[str]:

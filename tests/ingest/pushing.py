@@ -392,5 +392,10 @@ def outcome_files(run_dir: Path) -> dict[str, list[tuple[int, str, list[str]]]]:
     return found
 
 
+def rows_in(run_dir: Path, name: str) -> dict[int, str]:
+    """The rows of an outcome file, with their reasons."""
+    return {row: reason for row, reason, _ in outcome_files(run_dir)[name]}
+
+
 def _values(counts: Any) -> list[int]:
     return [getattr(counts, name) for name in type(counts).__annotations__]

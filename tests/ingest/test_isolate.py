@@ -29,9 +29,9 @@ from tests.ingest.pushing import (
     csv_of,
     number,
     numbers,
-    outcome_files,
     push,
     refuse,
+    rows_in,
     scripted,
 )
 
@@ -42,10 +42,6 @@ def disliking(*bad: int, status: int = 400) -> Callable[[Call], Answer]:
     return lambda call: ACCEPT if unwanted.isdisjoint(call.numbers) else refuse(status)
 
 
-def refused_in(run_dir: Path) -> dict[int, str]:
-    return {row: reason for row, reason, _ in outcome_files(run_dir)["refused.csv"]}
-
-
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("bad", [1, 500, 501, 1000])
 async def test_the_one_contact_is_found_and_the_others_go_in(bad: int, status: int, tmp_path: Path) -> None:
@@ -54,7 +50,7 @@ async def test_the_one_contact_is_found_and_the_others_go_in(bad: int, status: i
         report = await push(client, numbers(1000), run_dir=tmp_path / "run", isolate=True)
     assert (report.counts.accepted, report.counts.refused) == (999, 1)
     words = "data[0].phoneNumber must be a valid number"
-    assert refused_in(tmp_path / "run") == {bad: f"{status}: the server refused the call ({words})"}
+    assert rows_in(tmp_path / "run", "refused.csv") == {bad: f"{status}: the server refused the call ({words})"}
     assert len(api.calls) <= 1 + 2 * ceil(log2(1000))
     assert set(api.processed.values()) == {1}
     assert (report.calls.sent, report.calls.retried) == (len(api.calls), 0)
@@ -112,7 +108,7 @@ async def test_bad_contacts_in_every_batch_stop_nothing(tmp_path: Path) -> None:
             client, numbers(100), run_dir=tmp_path / "run", isolate=True, batch=BatchLimits(max_contacts=10)
         )
     assert report.state == "finished"
-    assert refused_in(tmp_path / "run").keys() == set(bad)
+    assert rows_in(tmp_path / "run", "refused.csv").keys() == set(bad)
 
 
 async def test_an_outage_in_the_middle_of_an_isolation_stops_the_run(tmp_path: Path) -> None:
@@ -153,7 +149,7 @@ async def test_an_isolation_with_parts_that_are_too_large(tmp_path: Path) -> Non
 
     async with scripted(script, allow_duplicates=False) as (api, client):
         report = await push(client, numbers(20), run_dir=tmp_path / "run", isolate=True, concurrency=1)
-    assert refused_in(tmp_path / "run").keys() == {7}
+    assert rows_in(tmp_path / "run", "refused.csv").keys() == {7}
     assert report.counts.accepted == 19 == len(api.processed)
 
 
@@ -163,7 +159,7 @@ async def test_what_may_have_been_processed_is_isolated_and_never_refused(tmp_pa
     async with scripted(lambda call: next(first, disliking(3)(call)), allow_duplicates=False) as (_, client):
         report = await push(client, numbers(8), run_dir=tmp_path / "run", isolate=True, concurrency=1)
     assert (report.counts.accepted, report.counts.uncertain) == (7, 1)
-    assert [row for row, _, _ in outcome_files(tmp_path / "run")["uncertain.csv"]] == [3]
+    assert [*rows_in(tmp_path / "run", "uncertain.csv")] == [3]
 
 
 @pytest.mark.parametrize(("keeps", "words"), [(True, "keeps duplicates"), (None, "may keep duplicates")])
@@ -218,6 +214,8 @@ async def test_a_run_that_was_cut_off_inside_an_isolation_goes_on(tmp_path: Path
         assert check_run_dir(tmp_path / "run") == report
     assert stopped.counts.uncertain == 4
     assert (report.counts.accepted, report.counts.uncertain) == (62, 1)
-    assert refused_in(tmp_path / "run").keys() == {50}, "9 was in the call that hung, and may have been taken by it"
+    assert rows_in(tmp_path / "run", "refused.csv").keys() == {50}, (
+        "9 was in the call that hung, and may have been taken by it"
+    )
     twice = {one for one, times in api.processed.items() if times > 1}
     assert len(twice & accepted) <= 4, "only what was in flight is sent again"

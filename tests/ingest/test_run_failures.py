@@ -56,6 +56,7 @@ from tests.ingest.pushing import (
     outcome_files,
     push,
     refuse,
+    rows_in,
     scripted,
 )
 
@@ -66,11 +67,6 @@ TWO = BatchLimits(max_contacts=2)
 def digits(*indices: int) -> set[str]:
     """Numbers as the scripted API knows them."""
     return {number(index).removeprefix("+") for index in indices}
-
-
-def rows_in(run_dir: Path, name: str) -> dict[int, str]:
-    """Row and reason of an outcome file."""
-    return {row: reason for row, reason, _ in outcome_files(run_dir)[name]}
 
 
 def jwt() -> JwtCredentials:
