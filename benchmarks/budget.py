@@ -172,25 +172,46 @@ async def three_processes(folder: Path, url: str, seconds: float) -> None:
         say("two windows after kill -9 of one of them", share(running, settled, settled + seconds), running)
 
 
-async def beside_a_rival(folder: Path, seconds: float, *, bursts: bool) -> None:
-    """One push, while another program takes half of the limit without telling."""
+async def beside_a_rival(folder: Path, seconds: float, kind: str) -> None:
+    """One push, while another program takes half of the limit without telling: what is refused, it sends again.
+
+    It sends its half evenly; as fast as it can, under a limit of its own; or all at once, whenever a window is over,
+    and again every tenth of a second.
+    """
+    half = RateLimit(_LIMIT.calls // 2, _LIMIT.seconds)
     async with server() as running, CampaignClient.from_env(running.environment, rate=(), retry=ONCE) as client:
         theirs: list[float] = []
 
-        async def call() -> None:
-            with contextlib.suppress(CallError):
+        async def call() -> bool:
+            try:
                 await client.list_contact_lists()
-                theirs.append(time.monotonic())
+            except CallError:
+                return False
+            theirs.append(time.monotonic())
+            return True
+
+        async def call_until_taken() -> None:
+            while not await call():
+                await asyncio.sleep(0.1)
+
+        async def calls_under(budget: Budget) -> None:
+            while True:
+                async with budget.slot():
+                    await call()
 
         async def rival() -> None:
             async with asyncio.TaskGroup() as group:
-                while True:
-                    for _ in range(_LIMIT.calls // 2 if bursts else 1):
-                        group.create_task(call())
-                    await asyncio.sleep(_LIMIT.seconds if bursts else 2 * _LIMIT.seconds / _LIMIT.calls)
+                if kind == "as fast as it can":
+                    budget = Budget([half])
+                    for _ in range(8):
+                        group.create_task(calls_under(budget))
+                while kind != "as fast as it can":
+                    for _ in range(1 if kind == "evenly" else half.calls):
+                        group.create_task(call_until_taken())
+                    await asyncio.sleep(half.seconds / half.calls if kind == "evenly" else half.seconds)
 
         other = asyncio.create_task(rival())
-        processes = [await push(running, folder, 300 + bursts)]
+        processes = [await push(running, folder, 300 + len(kind))]
         late = await first_call(running) + 5 * _LIMIT.seconds
         await asyncio.sleep(late - time.monotonic())
         before = running.named("Bench").records.total()
@@ -199,13 +220,13 @@ async def beside_a_rival(folder: Path, seconds: float, *, bursts: bool) -> None:
         accepted = running.named("Bench").records.total() - before
         sent = running.calls["addContacts"] - called
         refused = sent - (len(running.arrived) - arrived)
-        left = _LIMIT.calls * seconds / _LIMIT.seconds - sum(moment >= late for moment in theirs)
         await stop(processes)
         other.cancel()
         await asyncio.gather(other, return_exceptions=True)
-        how = "in bursts" if bursts else "evenly"
-        more = f", {refused / sent:.1%} of our calls were refused"
-        say(f"of what a rival leaves that takes half, {how}", accepted / left, running, more)
+    limit = _LIMIT.calls * seconds / _LIMIT.seconds
+    taken = sum(late <= moment < late + seconds for moment in theirs)
+    used, part = accepted / (limit - taken), refused / sent
+    print(f"beside a rival that takes {taken / limit:.0%}, {kind:24} {used:>6.1%} of the rest used, {part:.1%} refused")
 
 
 async def cost(url: str | None) -> None:
@@ -235,8 +256,9 @@ async def main() -> None:
         folder = Path(name)
         ours, theirs = await one_process(folder, seconds), await the_peer(seconds)
         print(f"ratio: {ours / theirs:.2f} times the accepted calls of aiolimiter")
-        for bursts in (False, True):
-            await beside_a_rival(folder, seconds, bursts=bursts)
+        # Longer than the rest: where a share has to be found, ten windows are few.
+        kinds = "evenly", "as fast as it can", "all at once, hammering"
+        await asyncio.gather(*(beside_a_rival(folder, 3 * seconds, kind) for kind in kinds))
         if shutil.which("redis-server") is None:
             print("no redis-server on the path: what is shared is not measured")
             await cost(None)

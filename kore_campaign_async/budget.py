@@ -24,10 +24,11 @@ Sleep = Callable[[float], Awaitable[None]]
 _MARGIN_SECONDS: Final = 0.002
 _DRIFT: Final = 1e-4
 
-# Where others use the account too: how much of our share is kept at least when a throttled answer shows less, and
-# for how many windows what was found is kept before more is tried. Found by simulation: trying costs a closed gate,
-# which without a Retry-After is a whole window.
+# Where others use the account too: how much of our share is kept at least when a throttled answer shows less, how
+# much of what was good for long is made good again a window later, and for how many windows what was found is kept
+# before more is tried. Found by simulation: trying costs a closed gate, which without a Retry-After is a whole window.
 _DECREASE: Final = 0.75
+_RECOVERY: Final = 0.5
 _HOLD_WINDOWS: Final = 10
 
 # A run keeps this many times the calls in flight that the limit needs on average, and more of them only where what
@@ -98,7 +99,9 @@ class _Share:
     """How much of the shortest window is ours: all of it, until a throttled answer shows that others use it too.
 
     What was ours when the window was full is what they leave. That is kept for some windows, then more and more is
-    tried, until the whole is ours again or the next throttled answer shows the share anew.
+    tried, until the whole is ours again or the next throttled answer shows the share anew. One window can mislead, as
+    when others send again what was refused to them: of a share that had been good for long, part of the loss is made
+    good again at once.
     """
 
     def __init__(self, limit: RateLimit) -> None:
@@ -106,6 +109,8 @@ class _Share:
         self._whole = limit.calls
         self._calls = float(limit.calls)
         self._step = 1.0
+        self._good = 0.0  # the share that was kept for long, or what it is believed to be since
+        self._good_before = 0.0
         #: When it is more than now; infinity where it is the whole.
         self.raised_at = math.inf
         self._seen_at = -math.inf
@@ -115,21 +120,29 @@ class _Share:
     def calls(self, now: float) -> int:
         """How many calls of a window are ours now."""
         while now >= self.raised_at:
+            if self._calls < self._good:
+                self._calls = self._good
+                self.raised_at += _HOLD_WINDOWS * self._seconds
+                continue
+            if self._step == 1:
+                self._good = self._calls
             self._calls += self._step
             self._step *= 2
             self.raised_at += self._seconds
             if self._calls >= self._whole:
-                self._calls, self.raised_at = float(self._whole), math.inf
+                self._calls, self._good, self.raised_at = float(self._whole), 0.0, math.inf
         return int(self._calls)
 
     def throttled(self, now: float, sent_at: float, held: int) -> None:
         """Learn from a throttled answer to a call that went out then, while so many slots are taken."""
         if sent_at > self._seen_at:
             self._seen_at, self._left, self._least = now, held, max(1.0, self._calls * _DECREASE)
+            self._good_before = self._good
         self._left -= 1  # the answer to a call that was sent before this one came speaks of the same full window
         self._calls = min(self._calls, max(self._least, self._left))
+        self._good = self._calls + max(0.0, self._good_before - self._calls) * _RECOVERY
         self._step = 1.0
-        self.raised_at = now + _HOLD_WINDOWS * self._seconds
+        self.raised_at = now + (1 if self._good > self._calls else _HOLD_WINDOWS) * self._seconds
 
 
 class Slot:

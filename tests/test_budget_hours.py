@@ -156,21 +156,33 @@ async def test_calls_that_are_stuck_are_made_up_for() -> None:
     assert len(server.arrived["us"]) >= 0.98 * reference
 
 
-async def rival(server: Server, end: float, limit: RateLimit, kind: str, rng: random.Random) -> None:
-    """Take half of the limit without telling: one call after the other, all at once, or as it comes."""
+async def rival(
+    server: Server, end: float, limit: RateLimit, kind: str, rng: random.Random, *, insists: bool = False
+) -> None:
+    """Take half of the limit without telling: one call after the other, all at once, or as it comes.
+
+    One that insists sends again what was refused, twenty times a window, until it is taken.
+    """
+
+    async def call() -> None:
+        while server.arrive("rival") is not None and insists and server.time() < end:
+            await server.time.sleep(limit.seconds / 20)
+
     apart = 2 * limit.seconds / limit.calls
-    while server.time() < end:
-        for _ in range(limit.calls // 2 if kind == "bursts" else 1):
-            server.arrive("rival")
-        pauses = {"even": apart, "bursts": limit.seconds, "random": rng.expovariate(1 / apart)}
-        await server.time.sleep(pauses[kind])
+    async with asyncio.TaskGroup() as group:
+        while server.time() < end:
+            for _ in range(limit.calls // 2 if kind == "bursts" else 1):
+                group.create_task(call())
+            pauses = {"even": apart, "bursts": limit.seconds, "random": rng.expovariate(1 / apart)}
+            await server.time.sleep(pauses[kind])
 
 
+@pytest.mark.parametrize("insists", [False, True])
 @pytest.mark.parametrize("says_retry_after", [False, True])
-@pytest.mark.parametrize(("kind", "used"), [("even", 0.8), ("bursts", 0.8), ("random", 0.65)])
+@pytest.mark.parametrize(("kind", "used"), [("even", 0.8), ("bursts", 0.8), ("random", 0.6)])
 @pytest.mark.parametrize(("limit", "seconds"), [(RateLimit(50, 2.0), 0.05), (MINUTE, 0.5)])
 async def test_beside_a_rival_the_share_that_is_left_is_found(
-    limit: RateLimit, seconds: float, kind: str, used: float, says_retry_after: bool
+    limit: RateLimit, seconds: float, kind: str, used: float, says_retry_after: bool, insists: bool
 ) -> None:
     """After five windows at most one call in twenty is refused, and most of what the rival leaves is used."""
     rng = random.Random(3)
@@ -179,7 +191,7 @@ async def test_beside_a_rival_the_share_that_is_left_is_found(
     end = windows * limit.seconds
     await asyncio.gather(
         run_until(end, server, (limit,), lambda: seconds * rng.uniform(0.5, 1.5), rng),
-        rival(server, end, limit, kind, rng),
+        rival(server, end, limit, kind, rng, insists=insists),
     )
     late = 5 * limit.seconds
     sent, refused, theirs = (
@@ -188,6 +200,23 @@ async def test_beside_a_rival_the_share_that_is_left_is_found(
     )
     assert refused <= 0.05 * (sent + refused)
     assert sent >= used * (limit.calls * (windows - 5) - theirs)
+
+
+async def test_one_odd_window_does_not_cost_a_share_that_was_good_for_long() -> None:
+    """Others take two thirds; once they take all there is: what is left is used again soon, not ten windows later."""
+    server = Server(SimulatedTime(0.0), (MINUTE,))
+
+    async def others() -> None:
+        for second in range(40 * 60):
+            await server.time.sleep(1.0)
+            for _ in range(60 if second == 12 * 60 else second % 3 and 1):
+                server.arrive("others")
+
+    await asyncio.gather(run_until(40 * 60.0, server, (MINUTE,), lambda: 0.3, random.Random(3)), others())
+    odd = 12 * 60.0
+    before = sum(odd - 300 <= moment < odd for moment in server.arrived["us"])
+    after = sum(odd + 180 <= moment < odd + 480 for moment in server.arrived["us"])
+    assert after >= 0.85 * before
 
 
 async def test_when_the_rival_is_gone_all_is_used_again() -> None:
