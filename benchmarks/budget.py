@@ -172,45 +172,57 @@ async def three_processes(folder: Path, url: str, seconds: float) -> None:
         say("two windows after kill -9 of one of them", share(running, settled, settled + seconds), running)
 
 
-async def beside_a_rival(folder: Path, seconds: float, kind: str) -> None:
-    """One push, while another program takes half of the limit without telling: what is refused, it sends again.
+class Rival:
+    """Another program that takes half of the limit without telling, and sends again what was refused.
 
     It sends its half evenly; as fast as it can, under a limit of its own; or all at once, whenever a window is over,
     and again every tenth of a second.
     """
-    half = RateLimit(_LIMIT.calls // 2, _LIMIT.seconds)
-    async with server() as running, CampaignClient.from_env(running.environment, rate=(), retry=ONCE) as client:
-        theirs: list[float] = []
 
-        async def call() -> bool:
-            try:
-                await client.list_contact_lists()
-            except CallError:
-                return False
-            theirs.append(time.monotonic())
-            return True
+    def __init__(self, client: CampaignClient, kind: str) -> None:
+        self.taken: list[float] = []
+        self._client = client
+        self._kind = kind
 
-        async def call_until_taken() -> None:
-            while not await call():
-                await asyncio.sleep(0.1)
-
-        async def calls_under(budget: Budget) -> None:
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        half = RateLimit(_LIMIT.calls // 2, _LIMIT.seconds)
+        async with asyncio.TaskGroup() as group:
+            if self._kind == "as fast as it can":
+                budget = Budget([half])
+                for _ in range(8):
+                    group.create_task(self._under(budget))
+                return
+            at_once, pause = (1, half.seconds / half.calls) if self._kind == "evenly" else (half.calls, half.seconds)
             while True:
-                async with budget.slot():
-                    await call()
+                for _ in range(at_once):
+                    group.create_task(self._until_taken())
+                await asyncio.sleep(pause)
 
-        async def rival() -> None:
-            async with asyncio.TaskGroup() as group:
-                if kind == "as fast as it can":
-                    budget = Budget([half])
-                    for _ in range(8):
-                        group.create_task(calls_under(budget))
-                while kind != "as fast as it can":
-                    for _ in range(1 if kind == "evenly" else half.calls):
-                        group.create_task(call_until_taken())
-                    await asyncio.sleep(half.seconds / half.calls if kind == "evenly" else half.seconds)
+    async def _call(self) -> bool:
+        with contextlib.suppress(CallError):
+            await self._client.list_contact_lists()
+            self.taken.append(time.monotonic())
+            return True
+        return False
 
-        other = asyncio.create_task(rival())
+    async def _until_taken(self) -> None:
+        taken = await self._call()
+        while not taken:
+            await asyncio.sleep(0.1)
+            taken = await self._call()
+
+    async def _under(self, budget: Budget) -> None:
+        while True:
+            async with budget.slot():
+                await self._call()
+
+
+async def beside_a_rival(folder: Path, seconds: float, kind: str) -> None:
+    """One push, while a rival takes half of the limit; measured after five windows."""
+    async with server() as running, CampaignClient.from_env(running.environment, rate=(), retry=ONCE) as client:
+        rival = Rival(client, kind)
+        other = asyncio.create_task(rival.run())
         processes = [await push(running, folder, 300 + len(kind))]
         late = await first_call(running) + 5 * _LIMIT.seconds
         await asyncio.sleep(late - time.monotonic())
@@ -224,7 +236,7 @@ async def beside_a_rival(folder: Path, seconds: float, kind: str) -> None:
         other.cancel()
         await asyncio.gather(other, return_exceptions=True)
     limit = _LIMIT.calls * seconds / _LIMIT.seconds
-    taken = sum(late <= moment < late + seconds for moment in theirs)
+    taken = sum(late <= moment < late + seconds for moment in rival.taken)
     used, part = accepted / (limit - taken), refused / sent
     print(f"beside a rival that takes {taken / limit:.0%}, {kind:24} {used:>6.1%} of the rest used, {part:.1%} refused")
 
