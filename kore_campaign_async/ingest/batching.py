@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
 
 from kore_campaign_async import wire
 from kore_campaign_async.config import BatchLimits
 from kore_campaign_async.ingest.records import Batch, Record
+
+
+def as_objects(contacts: Sequence[Any]) -> bytes:
+    """Mappings as JSON objects with commas between them."""
+    return wire.dumps(contacts)[1:-1]
 
 
 class Batcher:
@@ -30,35 +37,44 @@ class Batcher:
         self._bytes = 0
         self._encoded: list[bytes] = []
         self._rows: list[int] = []
-        self._records: list[Record] = []
+        self._records: list[Sequence[Record]] = []
         self._in_doubt = False
 
     def feed(
         self,
         rows: Sequence[int],
-        contacts: Sequence[dict[str, str]],
+        contacts: Sequence[Any],
         records: Sequence[Record],
         *,
         in_doubt: bool = False,
+        encode: Callable[[Sequence[Any]], bytes] = as_objects,
     ) -> list[Batch]:
-        """Take contacts, each of which fits; return the batches that are full. Doubtful ones get their own."""
+        """Take contacts, each of which fits; return the batches that are full. Doubtful ones get their own.
+
+        Args:
+            rows: their numbers.
+            contacts: whatever `encode` makes JSON objects of, with commas between them.
+            records: the source's own.
+            in_doubt: whether an earlier call may have processed them.
+            encode: takes any slice of `contacts`.
+        """
         # What was learnt since may be less than what is waiting.
         full = self.flush() if len(self._rows) >= self._max_contacts or in_doubt is not self._in_doubt else []
         self._in_doubt = in_doubt
         start = 0
         while start < len(rows):
             end = min(len(rows), start + self._max_contacts - len(self._rows))
-            encoded = wire.dumps(contacts[start:end])[1:-1]
+            encoded = encode(contacts[start:end])
             if not self._fits(encoded):
-                encoded, end = self._beginning(contacts, start)
+                encoded, end = self._beginning(contacts, start, encode)
             if end == start and not self._rows:  # what was learnt is less than this contact: it goes alone
-                encoded, end = wire.dumps(contacts[start]), start + 1
+                encoded, end = encode(contacts[start : start + 1]), start + 1
             if end > start:
                 # A comma stands before every contact but the first.
                 self._bytes += len(encoded) + bool(self._encoded)
                 self._encoded.append(encoded)
                 self._rows += rows[start:end]
-                self._records += records[start:end]
+                self._records.append(records[start:end])
             if end == start or len(self._rows) >= self._max_contacts:
                 full += self.flush()
             start = end
@@ -67,12 +83,14 @@ class Batcher:
     def _fits(self, encoded: bytes) -> bool:
         return self._bytes + bool(self._encoded) + len(encoded) <= self._most_bytes
 
-    def _beginning(self, contacts: Sequence[dict[str, str]], start: int) -> tuple[bytes, int]:
+    def _beginning(
+        self, contacts: Sequence[Any], start: int, encode: Callable[[Sequence[Any]], bytes]
+    ) -> tuple[bytes, int]:
         """The contacts from `start` on that still fit, and where they end."""
         room = self._most_bytes - self._bytes - bool(self._encoded)
         parts: list[bytes] = []
-        for contact in contacts[start:]:
-            part = wire.dumps(contact)
+        for index in range(start, len(contacts)):
+            part = encode(contacts[index : index + 1])
             room -= len(part) + bool(parts)
             if room < 0:
                 break
@@ -89,6 +107,7 @@ class Batcher:
         if not self._rows:
             return []
         self._number += 1
-        batch = Batch(self._number, self._rows, b",".join(self._encoded), self._records, self._in_doubt)
+        records = self._records[0] if len(self._records) == 1 else [*chain.from_iterable(self._records)]
+        batch = Batch(self._number, self._rows, b",".join(self._encoded), records, self._in_doubt)
         self._bytes, self._encoded, self._rows, self._records = 0, [], [], []
         return [batch]
