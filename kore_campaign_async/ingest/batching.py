@@ -11,7 +11,7 @@ from kore_campaign_async.config import BatchLimits
 from kore_campaign_async.ingest.records import Batch, Record
 
 
-def as_objects(contacts: Sequence[Any]) -> bytes:
+def as_objects(contacts: Any) -> bytes:
     """Mappings as JSON objects with commas between them."""
     return wire.dumps(contacts)[1:-1]
 
@@ -43,17 +43,17 @@ class Batcher:
     def feed(
         self,
         rows: Sequence[int],
-        contacts: Sequence[Any],
+        contacts: Any,
         records: Sequence[Record],
         *,
         in_doubt: bool = False,
-        encode: Callable[[Sequence[Any]], bytes] = as_objects,
+        encode: Callable[[Any], bytes] = as_objects,
     ) -> list[Batch]:
         """Take contacts, each of which fits; return the batches that are full. Doubtful ones get their own.
 
         Args:
             rows: their numbers.
-            contacts: whatever `encode` makes JSON objects of, with commas between them.
+            contacts: a sequence of whatever `encode` makes JSON objects of, with commas between them.
             records: the source's own.
             in_doubt: whether an earlier call may have processed them.
             encode: takes any slice of `contacts`.
@@ -83,9 +83,7 @@ class Batcher:
     def _fits(self, encoded: bytes) -> bool:
         return self._bytes + bool(self._encoded) + len(encoded) <= self._most_bytes
 
-    def _beginning(
-        self, contacts: Sequence[Any], start: int, encode: Callable[[Sequence[Any]], bytes]
-    ) -> tuple[bytes, int]:
+    def _beginning(self, contacts: Any, start: int, encode: Callable[[Any], bytes]) -> tuple[bytes, int]:
         """The contacts from `start` on that still fit, and where they end."""
         room = self._most_bytes - self._bytes - bool(self._encoded)
         parts: list[bytes] = []

@@ -35,8 +35,8 @@ from kore_campaign_async.ingest.records import (
 _E164 = re.compile(r"\+?[1-9]\d{6,14}", re.ASCII).fullmatch
 
 # Blanks are those that stay on a line: a line end in a number is a torn record, not a separator.
-_BLANKS: Final = "\t \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-_SEPARATORS: Final = dict.fromkeys(map(ord, _BLANKS + "-.()/"))
+BLANKS: Final = "\t \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_SEPARATORS: Final = dict.fromkeys(map(ord, BLANKS + "-.()/"))
 
 #: Named anew whenever this file, or what it calls, judges a contact otherwise than before.
 RULES: Final = "1"
@@ -178,7 +178,7 @@ class Normaliser:
             return self._sort_table(shape, part.first, records)  # type: ignore[arg-type]  # plain: all are lists
         result = Sorted()
         for row, record in enumerate(records, part.first):
-            self._sort_one(row, record, result, suspect=part.suspect)
+            self.sort_one(row, record, result, suspect=part.suspect)
         return result
 
     def _is_plain(self, shape: Shape, records: Sequence[Record]) -> bool:
@@ -216,10 +216,11 @@ class Normaliser:
             contacts = [dict(zip(names, cells)) for cells in plain]  # noqa: B905  _is_plain saw to it
         result = Sorted(rows, list(map(int, numbers)), contacts, list(plain))
         for index in sorted(odd):
-            self._sort_one(first + index, records[index], result, suspect=False)
+            self.sort_one(first + index, records[index], result, suspect=False)
         return result.in_order() if odd else result
 
-    def _sort_one(self, row: int, record: Record, result: Sorted, *, suspect: bool) -> None:
+    def sort_one(self, row: int, record: Record, result: Sorted, *, suspect: bool) -> None:
+        """Sort one record into contacts or rejected ones."""
         if isinstance(record, list):
             sorted_out = self._of_cells(record, suspect=suspect)
         elif isinstance(record, Broken):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
 from kore_campaign_async import wire
+
+if TYPE_CHECKING:
+    import polars as pl  # of the extra tables: nothing here needs it to run
 
 
 class State(enum.StrEnum):
@@ -57,6 +60,26 @@ class Slice:
     first: int
     records: Sequence[Record]
     suspect: bool = False
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+@frozen(eq=False)
+class TableSlice:
+    """The same as columns of text.
+
+    Attributes:
+        frame: the source's columns, in their order; an absent cell is empty, never null.
+        is_clean: whether no cell begins with a blank, or holds what JSON spells otherwise.
+    """
+
+    first: int
+    frame: pl.DataFrame = field(repr=False)
+    is_clean: bool = False
+
+    def __len__(self) -> int:
+        return len(self.frame)
 
 
 @frozen(eq=False)

@@ -11,10 +11,8 @@ import contextlib
 import datetime as dt
 import logging
 import time
-from bisect import bisect_left
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, Generic, TypeVar
 
@@ -24,15 +22,12 @@ from kore_campaign_async.budget import possible_calls
 from kore_campaign_async.client import Attempt, CampaignClient
 from kore_campaign_async.config import IngestOptions, Plan, Progress
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError, SourceError
-from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.breaker import Breaker
 from kore_campaign_async.ingest.files import RunFiles
-from kore_campaign_async.ingest.journal import Known
 from kore_campaign_async.ingest.masking import masked
-from kore_campaign_async.ingest.normalise import Normaliser, Sorted
-from kore_campaign_async.ingest.records import Batch, Settled, Slice, State
+from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, TableSlice
 from kore_campaign_async.ingest.report import BudgetUse, IngestReport, Tally, timestamp
-from kore_campaign_async.ingest.screening import NumbersSeen
+from kore_campaign_async.ingest.screen import Screen
 from kore_campaign_async.ingest.sending import Ledger, Sender
 from kore_campaign_async.ingest.sources.base import Source
 from kore_campaign_async.pace import Pace
@@ -47,81 +42,6 @@ _PROGRESS_SECONDS: Final = 0.1
 _SNAPSHOT_SECONDS: Final = 2.0
 _RUNNING: Final = "no end was recorded: the run is still going, or it was killed"
 _CANCELLED: Final = "cancelled"
-
-
-@define
-class Screen:
-    """Everything between a slice and its batches; it never waits.
-
-    Attributes:
-        seen: the numbers so far; None where duplicates are sent.
-        known: what an earlier part of this run did with ranges of rows.
-        resend: whether what may have been processed then is sent again.
-    """
-
-    normaliser: Normaliser
-    suppressed: AbstractSet[int]
-    seen: NumbersSeen | None
-    batcher: Batcher
-    known: Sequence[Known] = ()
-    resend: bool = False
-
-    def take(self, part: Slice) -> list[Batch | Settled]:
-        """Sort a slice's records into full batches and what is settled without a call."""
-        found = self.normaliser.sort(part)
-        made: list[Batch | Settled] = []
-        if found.rejected:
-            rows, codes, records = zip(*found.rejected, strict=True)
-            made.append(Settled(State.REJECTED, rows, records, codes))
-        if not self.suppressed.isdisjoint(found.keys):
-            barred = [index for index, key in enumerate(found.keys) if key in self.suppressed]
-            made.append(_left_out(State.SUPPRESSED, found, barred, "suppressed"))
-            found = found.without(barred)
-        if self.seen is not None:
-            first = self.seen.first_rows(found.keys, found.rows)
-            if first != found.rows:
-                again = [index for index, row in enumerate(found.rows) if first[index] != row]
-                reasons = [f"duplicate of row {first[index]}" for index in again]
-                made.append(_left_out(State.DUPLICATE, found, again, reasons))
-                found = found.without(again)
-        return made + self._feed(found)
-
-    def _feed(self, found: Sorted) -> list[Batch | Settled]:
-        """Batch what is to be sent, and settle what an earlier part of this run has settled."""
-        if not self.known or not found.rows or found.rows[0] > self.known[-1].last_row:
-            return [*self.batcher.feed(found.rows, found.contacts, found.records)]
-        made: list[Batch | Settled] = []
-        begin = 0
-        while begin < len(found.rows):
-            known, end = self._range_at(found.rows, begin)
-            rows, records = found.rows[begin:end], found.records[begin:end]
-            in_doubt = known is not None and known.state in {None, State.UNCERTAIN}
-            if known is None or (in_doubt and self.resend):
-                made += self.batcher.feed(rows, found.contacts[begin:end], records, in_doubt=in_doubt)
-            else:
-                # A batch is a range of rows: it must not reach over rows that are settled.
-                made += self.batcher.flush()
-                state = known.state if known.state is not None else State.UNCERTAIN
-                made.append(Settled(state, rows, records, known.reason))
-            begin = end
-        return made
-
-    def _range_at(self, rows: Sequence[int], begin: int) -> tuple[Known | None, int]:
-        """What is known of the row at this index, and the index behind the last row of which the same is known."""
-        row = rows[begin]
-        index = bisect_left(self.known, row, key=lambda known: known.last_row)
-        if index == len(self.known):
-            return None, len(rows)
-        known = self.known[index]
-        if row < known.first_row:
-            return None, bisect_left(rows, known.first_row, begin)
-        return known, bisect_left(rows, known.last_row + 1, begin)
-
-
-def _left_out(state: State, found: Sorted, indices: Sequence[int], reasons: Sequence[str] | str) -> Settled:
-    return Settled(
-        state, [found.rows[index] for index in indices], [found.records[index] for index in indices], reasons
-    )
 
 
 class _Belt(Generic[T]):
@@ -173,7 +93,7 @@ class Run:
     _winding_down: bool = field(default=False, init=False)
     _reader: asyncio.Task[None] = field(init=False)
     _sending: dict[Sender, asyncio.Task[None]] = field(factory=dict, init=False)
-    _waiting: asyncio.Task[Slice | None] | None = field(default=None, init=False)
+    _waiting: asyncio.Task[Slice | TableSlice | None] | None = field(default=None, init=False)
     _senders: list[Sender] = field(init=False)
     _pace: Pace = field(init=False)
     _batches: _Belt[Batch | None] = field(init=False)
@@ -265,7 +185,10 @@ class Run:
         try:
             async with aclosing(self.source.slices()) as slices:
                 while (part := await self._next(slices)) is not None:
-                    self._take(part)
+                    if isinstance(part, TableSlice):
+                        await self._take_aside(part)
+                    else:
+                        self._take(part)
                     await self._hand_over(self._read_out)
         except SourceError as error:
             self._stopped_because = self._stopped_because or str(error)
@@ -277,7 +200,7 @@ class Run:
         for _ in self._senders:
             await self._batches.put(None)
 
-    async def _next(self, slices: AsyncIterator[Slice]) -> Slice | None:
+    async def _next(self, slices: AsyncIterator[Slice | TableSlice]) -> Slice | TableSlice | None:
         """The next slice; None at the end, or when the run stops, also while a slow source is waited for."""
         if self._stopping:
             return None
@@ -299,9 +222,25 @@ class Run:
         self._exhausted = waiting.exception() is None and waiting.result() is None
         return waiting.result()
 
-    def _take(self, part: Slice) -> None:
-        self.tally.read += len(part.records)
+    def _take(self, part: Slice | TableSlice) -> None:
+        self.tally.read += len(part)
         self._read_out.extend(self.screen.take(part))
+
+    async def _take_aside(self, part: TableSlice) -> None:
+        """Take a slice of a table in a thread: it is large, and computing with columns frees the event loop."""
+        taken = asyncio.ensure_future(asyncio.to_thread(self.screen.take, part))
+        self.tally.read += len(part)
+        try:
+            await asyncio.wait((taken,))
+        except asyncio.CancelledError:
+            # Half a slice can't be settled.
+            while not taken.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait((taken,))
+            raise
+        finally:
+            if taken.done():
+                self._read_out.extend(taken.result())
 
     def _take_the_rest(self) -> None:
         """Take what the source gave and did not yield, and the batch that is not full."""
@@ -459,7 +398,7 @@ class Run:
         return BudgetUse(used=used, waited_seconds=round(waited, 3))
 
 
-async def _next_or_none(slices: AsyncIterator[Slice]) -> Slice | None:
+async def _next_or_none(slices: AsyncIterator[Slice | TableSlice]) -> Slice | TableSlice | None:
     return await anext(slices, None)
 
 

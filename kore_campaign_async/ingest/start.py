@@ -35,7 +35,8 @@ from kore_campaign_async.ingest.matching import Shape, match
 from kore_campaign_async.ingest.normalise import RULES, Normaliser, time_zones
 from kore_campaign_async.ingest.records import Outcome, Settled, State
 from kore_campaign_async.ingest.report import IngestReport, Tally
-from kore_campaign_async.ingest.run import Run, Screen, Sink
+from kore_campaign_async.ingest.run import Run, Sink
+from kore_campaign_async.ingest.screen import Screen
 from kore_campaign_async.ingest.screening import NumbersSeen, read_suppressed
 from kore_campaign_async.ingest.sending import Ledger, NoLedger
 from kore_campaign_async.ingest.sources.base import Source
@@ -237,7 +238,7 @@ class _Start:
             self._refuse_a_run()
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             run_id = self.directory.name if self.directory is not None else new_run_id(started_at)
-            screen = self._screen(table, suppressed, frame_bytes)
+            screen = self._screen(source, table, suppressed, frame_bytes)
             files, ledger, plan = None, cast("Ledger", NoLedger()), None
             if self.directory is not None:
                 lock = self._locked(self.directory, closing)
@@ -333,7 +334,7 @@ class _Start:
                     f"the run in {self.directory} can't be resumed: {'; '.join(changed)}{sizes}; push what is left anew"
                 )
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
-            screen = self._screen(table, suppressed, frame_bytes)
+            screen = self._screen(source, table, suppressed, frame_bytes)
             screen.known, screen.resend = journals.read_known(self.directory), self._repeatable(drops_duplicates)
             tally = _tally(journals.read_calls(self.directory), waited_seconds)
             files = RunFiles(self.directory, source.columns, source.cells, anew=True)
@@ -347,14 +348,17 @@ class _Start:
     def _matched(self, source: Source) -> Shape | None:
         return match(source.header, self.options.column_map) if source.header is not None else None
 
-    def _screen(self, table: Shape | None, suppressed: AbstractSet[int], frame_bytes: int) -> Screen:
+    def _screen(self, source: Source, table: Shape | None, suppressed: AbstractSet[int], frame_bytes: int) -> Screen:
         batcher = Batcher(self.options.batch, frame_bytes)
-        return Screen(
-            Normaliser(table, self.options.column_map, batcher.room),
-            suppressed,
-            None if self.options.keep_duplicates else NumbersSeen(),
-            batcher,
-        )
+        normaliser = Normaliser(table, self.options.column_map, batcher.room)
+        remember = not self.options.keep_duplicates
+        if source.yields_tables:
+            # Who pushes no tables needs no polars.
+            from kore_campaign_async.ingest.columns import NumbersOfTables  # noqa: PLC0415
+            from kore_campaign_async.ingest.table_screen import TableScreen  # noqa: PLC0415
+
+            return TableScreen(normaliser, suppressed, NumbersOfTables() if remember else None, batcher)
+        return Screen(normaliser, suppressed, NumbersSeen() if remember else None, batcher)
 
     def _repeatable(self, drops_duplicates: bool | None) -> bool:
         on_uncertain = self.options.on_uncertain

@@ -34,7 +34,7 @@ from kore_campaign_async.ingest.journal import Journal, _Entry, read_calls, read
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
 from kore_campaign_async.ingest.records import Batch, Settled, Slice
-from kore_campaign_async.ingest.run import Screen
+from kore_campaign_async.ingest.screen import Screen
 from kore_campaign_async.ingest.screening import NumbersSeen
 
 T = TypeVar("T")

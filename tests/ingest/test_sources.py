@@ -16,6 +16,7 @@ import orjson
 import pytest
 
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.columns import as_rows
 from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
@@ -38,8 +39,9 @@ async def opened(given: Any) -> AsyncIterator[Source]:
 
 
 async def slices_of(source: Source) -> list[Slice]:
+    """Its slices, those of tables as records."""
     async with aclosing(source.slices()) as slices:
-        return [part async for part in slices]
+        return [part if isinstance(part, Slice) else as_rows(part) async for part in slices]
 
 
 async def rows_of(source: Source) -> list[tuple[int, Record]]:

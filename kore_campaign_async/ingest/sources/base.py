@@ -10,7 +10,7 @@ import orjson
 
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.matching import usual_field
-from kore_campaign_async.ingest.records import Broken, Record, Slice
+from kore_campaign_async.ingest.records import Broken, Record, Slice, TableSlice
 
 #: How many records a slice has at most: so few that the event loop gets its turn every few milliseconds.
 SLICE_RECORDS: Final = 500
@@ -28,6 +28,7 @@ class Source(Protocol):
         header: the names of its columns, after `open`; None where records are mappings.
         columns: what outcome files show of a record, after `open`.
         notices: what a person should know of how it is read, after `open`.
+        yields_tables: whether a slice can be one of a table, after `open`.
     """
 
     name: str
@@ -35,12 +36,13 @@ class Source(Protocol):
     header: tuple[str, ...] | None
     columns: tuple[str, ...]
     notices: tuple[str, ...]
+    yields_tables: bool
 
     async def open(self) -> None:
         """Read as far as the header. SourceError tells what is wrong."""
         ...
 
-    def slices(self) -> AsyncGenerator[Slice, None]:
+    def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records, and let the event loop have its turn between slices."""
         ...
 
@@ -67,6 +69,8 @@ class Source(Protocol):
 
 class MappingSource:
     """What sources of mappings share: they have no header, and outcome files show the known fields and the JSON."""
+
+    yields_tables = False
 
     def __init__(self, name: str, path: Path | None = None) -> None:
         self.name = name

@@ -21,7 +21,7 @@ from kore_campaign_async.errors import SourceError
 
 T = TypeVar("T")
 
-_BLOCK_BYTES: Final = 1 << 18
+BLOCK_BYTES: Final = 1 << 18
 _BLANK_BYTES: Final = 1 << 20
 _FINGERPRINT_BYTES: Final = 1 << 20
 #: A longer line is cut off here; what it loses is no cell that the API would take.
@@ -52,7 +52,7 @@ class Blocks:
     async def open(self) -> bytes:
         """Open it and return its first bytes, with some behind leading blanks; SourceError tells what is wrong."""
         try:
-            self._file = await _in_thread(self._opened, unwanted=self._let_go)
+            self._file = await in_thread(self._opened, unwanted=self._let_go)
             first = block = await self.read()
             # A pipe can hand over blank lines first, which don't tell what follows.
             while block and not first.removeprefix(codecs.BOM_UTF8).strip() and len(first) < _BLANK_BYTES:
@@ -74,15 +74,15 @@ class Blocks:
         self._size = os.fstat(file.fileno()).st_size
         return file
 
-    async def read(self) -> bytes:
-        """Return the next block, empty at the end; SourceError if reading fails."""
+    async def read(self, most: int = BLOCK_BYTES) -> bytes:
+        """Return the next block of at most so many bytes, empty at the end; SourceError if reading fails."""
         file = self._file
         if file is None:
             return b""
         # A pipe hands over what is there; waiting for a whole block would hold back a slow one.
         read = getattr(file, "read1", file.read)
         try:
-            block = bytes(await _in_thread(lambda: read(_BLOCK_BYTES)))
+            block = bytes(await in_thread(lambda: read(most)))
         except OSError as error:
             raise SourceError(f"{self.name} can't be read any further: {error.strerror}") from None
         self._read += len(block)
@@ -91,6 +91,11 @@ class Blocks:
     def _let_go(self, file: BinaryIO) -> None:
         if self.path is not None:
             file.close()
+
+    @property
+    def size(self) -> int:
+        """Of a file, in bytes; 0 for what has none."""
+        return self._size
 
     def fraction(self) -> float | None:
         """How much is read; None for a source without a size."""
@@ -131,7 +136,7 @@ async def fingerprint(path: Path) -> Fingerprint:
         return Fingerprint(size, digest.hexdigest(), ends + (last != b"\n"))
 
     try:
-        return await _in_thread(read)
+        return await in_thread(read)
     except OSError as error:
         raise SourceError(f"{path} can't be read: {error.strerror}") from None
 
@@ -143,13 +148,13 @@ class LineCutter:
     """
 
     def __init__(self) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape").decode
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
         self._rest = ""
         self._skipping = False
 
     def feed(self, block: bytes) -> list[str]:
         """Take a block; return the lines that are whole."""
-        text = self._rest + self._decode(block)
+        text = self._rest + self._decoder.decode(block)
         # A CR at the very end can be half of a CRLF.
         end = text.rfind("\n") + 1 or text.rfind("\r", 0, -1) + 1
         self._rest = text[end:]
@@ -160,9 +165,18 @@ class LineCutter:
             self._rest, self._skipping = "\r" if self._rest.endswith("\r") else "", True
         return lines
 
+    def take_rest(self) -> bytes | None:
+        """Give up what is not cut yet, as the bytes that it was; None while the rest of a cut-off line is skipped."""
+        if self._skipping:
+            return None
+        pending, _ = self._decoder.getstate()
+        rest, self._rest = self._rest.encode("utf-8", "surrogateescape") + pending, ""
+        self._decoder.setstate((b"", 0))
+        return rest
+
     def flush(self) -> list[str]:
         """Return what is left at the end."""
-        text, self._rest = self._rest + self._decode(b"", final=True), ""
+        text, self._rest = self._rest + self._decoder.decode(b"", final=True), ""
         return self._cut(text)
 
     def _cut(self, text: str) -> list[str]:
@@ -188,7 +202,7 @@ def are_clean(lines: Sequence[str]) -> bool:
     return True
 
 
-async def _in_thread(work: Callable[[], T], *, unwanted: Callable[[T], None] = lambda _: None) -> T:
+async def in_thread(work: Callable[[], T], *, unwanted: Callable[[T], None] = lambda _: None) -> T:
     """Run something that blocks in a thread of its own.
 
     Not in the loop's executor: a read of standard input that never ends would keep the process from ending.

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.matching import usual_field
-from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
+from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, SLICE_RECORDS, mapping_cells
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
 from kore_campaign_async.ingest.sources.csv_text import CsvRecords
@@ -34,6 +34,7 @@ class CsvFile:
         self.header: tuple[str, ...] | None = None
         self.columns: tuple[str, ...] = ()
         self.notices: tuple[str, ...] = ()
+        self.yields_tables = False
         self._blocks = blocks
         self._block = first
         self._cutter = LineCutter()
@@ -42,6 +43,8 @@ class CsvFile:
         self._ahead: list[list[str] | Broken] = []
         self._ahead_suspect = False
         self._drop = 0
+        self._row = 1
+        self._lines_left = False
         self._mappings = False
 
     async def open(self) -> None:
@@ -69,20 +72,19 @@ class CsvFile:
         self._mappings = self._drop > 0 and self.columns == MAPPING_COLUMNS
         self.header = None if self._mappings else self.columns
 
-    async def slices(self) -> AsyncGenerator[Slice, None]:
+    async def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
-        row = 1
         ahead, self._ahead = self._ahead, []
         for part in _parts(ahead):
-            yield self._slice(row, part, suspect=self._ahead_suspect)
-            row += len(part)
+            yield self._slice(part, suspect=self._ahead_suspect)
         async for records, suspect in self._stream:
             for part in _parts(records):
-                yield self._slice(row, part, suspect=suspect)
-                row += len(part)
+                yield self._slice(part, suspect=suspect)
 
-    def _slice(self, row: int, part: list[list[str] | Broken], *, suspect: bool) -> Slice:
+    def _slice(self, part: list[list[str] | Broken], *, suspect: bool) -> Slice:
         """A slice of the source's own records, without what a run added to them."""
+        row = self._row
+        self._row += len(part)
         if not self._drop:
             return Slice(row, part, suspect)
         own = [record if isinstance(record, Broken) else record[self._drop :] for record in part]
@@ -99,13 +101,17 @@ class CsvFile:
             lines = self._cutter.flush() if final else self._cutter.feed(self._block)
             for start in range(0, max(1, len(lines)), SLICE_RECORDS):
                 part = lines[start : start + SLICE_RECORDS]
-                records = self._records.feed(part, final=final and start + SLICE_RECORDS >= len(lines))
+                self._lines_left = start + SLICE_RECORDS < len(lines)
+                records = self._records.feed(part, final=final and not self._lines_left)
                 # A record of several lines can hold more than each of them.
                 yield records, not (self._records.plain and are_clean(part))
                 await asyncio.sleep(0)
             if final:
                 return
-            self._block = await self._blocks.read()
+            self._block = await self._next_block()
+
+    async def _next_block(self) -> bytes:
+        return await self._blocks.read()
 
     def rest(self) -> Sequence[Record]:
         """Nothing: a file's records are taken slice by slice."""

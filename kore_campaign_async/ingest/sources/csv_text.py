@@ -36,6 +36,11 @@ class CsvRecords:
         self.plain = True
         self._kept: list[str] = []
 
+    @property
+    def is_between(self) -> bool:
+        """Whether no record is open."""
+        return not self._kept
+
     def feed(self, lines: list[str], *, final: bool = False) -> list[list[str] | Broken]:
         """Take the lines that follow those of the last call; return the records that are whole.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import AsyncIterable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from kore_campaign_async.ingest.sources.objects import Objects
 
 Contacts = str | Path | Iterable[Any] | AsyncIterable[Any]
 
+_TABLES_FROM_BYTES: Final = 4 << 20
 _NDJSON_SUFFIXES: Final = {".ndjson", ".jsonl"}
 
 
@@ -35,7 +37,7 @@ async def open_source(given: Contacts) -> Source:
         blocks = Blocks(path)
         try:
             first = await blocks.open()
-            source = NdjsonFile(blocks, first) if _is_ndjson(path, first) else CsvFile(blocks, first)
+            source = NdjsonFile(blocks, first) if _is_ndjson(path, first) else _csv(blocks, first)
             await source.open()
         except BaseException:
             blocks.close()
@@ -48,6 +50,17 @@ async def open_source(given: Contacts) -> Source:
     source = Objects(given)
     await source.open()
     return source
+
+
+def _csv(blocks: Blocks, first: bytes) -> CsvFile:
+    """A CSV file, large ones by tables if they can be."""
+    # Below that, importing polars takes longer than it saves. Standard input has no size.
+    if blocks.size < _TABLES_FROM_BYTES or find_spec("polars") is None:
+        return CsvFile(blocks, first)
+    # Who pushes no tables needs no polars.
+    from kore_campaign_async.ingest.sources.csv_tables import CsvTables  # noqa: PLC0415
+
+    return CsvTables(blocks, first)
 
 
 def _is_ndjson(path: Path | None, first: bytes) -> bool:

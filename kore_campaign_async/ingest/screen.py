@@ -1,0 +1,110 @@
+"""Everything between a slice and its batches. It never waits, and calls nobody."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Protocol
+
+from attrs import define
+
+from kore_campaign_async.ingest.batching import Batcher, as_objects
+from kore_campaign_async.ingest.journal import Known
+from kore_campaign_async.ingest.normalise import Normaliser, Sorted
+from kore_campaign_async.ingest.records import Batch, Record, Settled, Slice, State, TableSlice
+
+
+class Seen(Protocol):
+    """Remembers the row at which each number came first."""
+
+    def first_rows(self, keys: Sequence[int], rows: Sequence[int]) -> list[int]:
+        """Note numbers' rows; return the row at which each came first, which is its own if it is new."""
+        ...
+
+
+@define
+class Screen:
+    """Everything between a slice and its batches; it never waits.
+
+    Attributes:
+        seen: the numbers so far; None where duplicates are sent.
+        known: what an earlier part of this run did with ranges of rows.
+        resend: whether what may have been processed then is sent again.
+    """
+
+    normaliser: Normaliser
+    suppressed: AbstractSet[int]
+    seen: Seen | None
+    batcher: Batcher
+    known: Sequence[Known] = ()
+    resend: bool = False
+
+    def take(self, part: Slice | TableSlice) -> list[Batch | Settled]:
+        """Sort a slice's records into full batches and what is settled without a call."""
+        assert isinstance(part, Slice)  # noqa: S101  who takes tables is made for them
+        found = self.normaliser.sort(part)
+        made: list[Batch | Settled] = []
+        if found.rejected:
+            made.append(rejected(found.rejected))
+        if not self.suppressed.isdisjoint(found.keys):
+            barred = [index for index, key in enumerate(found.keys) if key in self.suppressed]
+            made.append(_left_out(State.SUPPRESSED, found, barred, "suppressed"))
+            found = found.without(barred)
+        if self.seen is not None:
+            first = self.seen.first_rows(found.keys, found.rows)
+            if first != found.rows:
+                again = [index for index, row in enumerate(found.rows) if first[index] != row]
+                reasons = [f"duplicate of row {first[index]}" for index in again]
+                made.append(_left_out(State.DUPLICATE, found, again, reasons))
+                found = found.without(again)
+        return made + self.feed(found.rows, found.contacts, found.records)
+
+    def feed(
+        self,
+        rows: Sequence[int],
+        contacts: Any,
+        records: Sequence[Record],
+        encode: Callable[[Any], bytes] = as_objects,
+    ) -> list[Batch | Settled]:
+        """Batch what is to be sent, and settle what an earlier part of this run has settled."""
+        if not self.known or not rows or rows[0] > self.known[-1].last_row:
+            return [*self.batcher.feed(rows, contacts, records, encode=encode)]
+        made: list[Batch | Settled] = []
+        begin = 0
+        while begin < len(rows):
+            known, end = self._range_at(rows, begin)
+            part = rows[begin:end], contacts[begin:end], records[begin:end]
+            in_doubt = known is not None and known.state in {None, State.UNCERTAIN}
+            if known is None or (in_doubt and self.resend):
+                made += self.batcher.feed(*part, in_doubt=in_doubt, encode=encode)
+            else:
+                # A batch is a range of rows: it must not reach over rows that are settled.
+                made += self.batcher.flush()
+                state = known.state if known.state is not None else State.UNCERTAIN
+                made.append(Settled(state, part[0], part[2], known.reason))
+            begin = end
+        return made
+
+    def _range_at(self, rows: Sequence[int], begin: int) -> tuple[Known | None, int]:
+        """What is known of the row at this index, and the index behind the last row of which the same is known."""
+        row = rows[begin]
+        index = bisect_left(self.known, row, key=lambda known: known.last_row)
+        if index == len(self.known):
+            return None, len(rows)
+        known = self.known[index]
+        if row < known.first_row:
+            return None, bisect_left(rows, known.first_row, begin)
+        return known, bisect_left(rows, known.last_row + 1, begin)
+
+
+def rejected(found: Sequence[tuple[int, str, Record]]) -> Settled:
+    """What a normaliser rejected."""
+    rows, codes, records = zip(*found, strict=True)
+    return Settled(State.REJECTED, rows, records, codes)
+
+
+def _left_out(state: State, found: Sorted, indices: Sequence[int], reasons: Sequence[str] | str) -> Settled:
+    return Settled(
+        state, [found.rows[index] for index in indices], [found.records[index] for index in indices], reasons
+    )

@@ -1,0 +1,57 @@
+"""The screen for sources that yield slices of tables, and slices of records between them. Needs the extra `tables`."""
+
+from __future__ import annotations
+
+import polars as pl
+from attrs import define, field
+
+from kore_campaign_async.ingest.columns import (
+    ColumnNormaliser,
+    NumbersOfTables,
+    SortedTable,
+    as_rows,
+    joined,
+    suppressed_column,
+)
+from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, TableSlice
+from kore_campaign_async.ingest.screen import Screen, rejected
+
+
+@define
+class TableScreen(Screen):
+    """Takes both kinds of slices; what it makes of them is the same. Its `seen` is one that takes columns too."""
+
+    _columns: ColumnNormaliser = field(init=False)
+    _barred: pl.Series = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._columns = ColumnNormaliser(self.normaliser)
+        self._barred = suppressed_column(self.suppressed)
+
+    def take(self, part: Slice | TableSlice) -> list[Batch | Settled]:
+        """Sort a slice into full batches and what is settled without a call."""
+        if isinstance(part, Slice):
+            return super().take(part)
+        if not self._columns.is_usable:
+            return super().take(as_rows(part))
+        found = self._columns.sort(part)
+        made: list[Batch | Settled] = [rejected(found.rejected)] if found.rejected else []
+        if len(self._barred):
+            barred = found.table["key"].is_in(self._barred.implode())
+            if barred.any():
+                made.append(_settled(State.SUPPRESSED, found.kept(barred), "suppressed"))
+                found = found.kept(~barred)
+        if self.seen is not None and len(found.table):
+            assert isinstance(self.seen, NumbersOfTables)  # noqa: S101  it was made with one
+            rows = found.row_column
+            first = self.seen.first_of(found.table["key"], rows)
+            if first is not None:
+                again = first != rows
+                reasons = [f"duplicate of row {row}" for row in first.filter(again)]
+                made.append(_settled(State.DUPLICATE, found.kept(again), reasons))
+                found = found.kept(~again)
+        return made + self.feed(found.rows, found.table["json"], found.records, joined)
+
+
+def _settled(state: State, found: SortedTable, reasons: list[str] | str) -> Settled:
+    return Settled(state, found.rows, found.records, reasons)
