@@ -20,7 +20,7 @@ WRONG = 2
 
 
 def command(body: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None]:
-    """Make a coroutine function that returns an exit status a click callback."""
+    """Make a coroutine function that returns an exit status a function that runs it and exits."""
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -40,13 +40,6 @@ def fail(sentence: str, status: int) -> NoReturn:
     """Say what is wrong on standard error, and exit."""
     click.echo(f"kore-campaign: {sentence}", err=True)
     sys.exit(status)
-
-
-SHARED_RATE = click.option(
-    "--shared-rate",
-    metavar="URL",
-    help="The Redis in which all processes keep the account's limit together.  [default: KORE_SHARED_RATE]",
-)
 
 
 def rates(_ctx: click.Context, _param: click.Parameter, texts: str | tuple[str, ...]) -> tuple[RateLimit, ...] | None:

@@ -15,21 +15,15 @@ from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import IngestOptions
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.start import ingest_contacts
+from kore_campaign_async.sandbox import Sandbox
 
 _SAMPLE: Final = Path(__file__).with_name("sample_contacts.csv")
 _LIST: Final = "Renewals"
 
 
-@click.command("demo")
 @asking.command
 async def demo_command() -> int:
-    """Push a sample of contacts into a sandbox on this machine, and show what became of each.
-
-    The sample holds names in several scripts, quoted commas, bad numbers and duplicates, so the report has
-    something to tell. The exit status is 0 if the demo went as it should.
-    """
-    from kore_campaign_async.sandbox import Sandbox  # noqa: PLC0415  a server is imported when it serves
-
+    """Push a sample of contacts into a sandbox on this machine, and show what became of each."""
     directory = default_run_dir()
     async with Sandbox() as sandbox:
         click.echo(f"sandbox: {sandbox.url}, with the vendor's limit of 60 calls a minute")

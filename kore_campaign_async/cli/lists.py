@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import orjson
 
 from kore_campaign_async.cli import asking
 from kore_campaign_async.client import CampaignClient
 
 
 def _print_json(value: Any) -> None:
-    import orjson  # noqa: PLC0415  only this needs it
-
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
-@click.command("lists")
-@click.option("--json", "as_json", is_flag=True, help="Print the API's own objects, as an array.")
 @asking.command
 async def lists_command(*, as_json: bool) -> int:
     """Show the contact lists of the application."""
@@ -32,11 +29,6 @@ async def lists_command(*, as_json: bool) -> int:
     return 0
 
 
-@click.command("create")
-@click.argument("name")
-@click.option("--description", required=True, metavar="TEXT", help="1 to 256 characters.")
-@click.option("--allow-duplicates", is_flag=True, help="Keep a number that the list already has.")
-@click.option("--json", "as_json", is_flag=True, help="Print the API's own object.")
 @asking.command
 async def create_command(*, name: str, description: str, allow_duplicates: bool, as_json: bool) -> int:
     """Create a contact list called NAME (1 to 48 characters)."""
@@ -49,13 +41,6 @@ async def create_command(*, name: str, description: str, allow_duplicates: bool,
     return 0
 
 
-@click.command("update")
-@click.argument("contact_list_id", metavar="ID")
-@click.option("--name", metavar="TEXT", help="1 to 48 characters.")
-@click.option("--description", metavar="TEXT", help="1 to 256 characters.")
-@click.option("--allow-duplicates/--no-allow-duplicates", default=None, help="Whether the list keeps duplicates.")
-@click.option("--source", metavar="WORD", help="The vendor's word for where the contacts come from.")
-@click.option("--json", "as_json", is_flag=True, help="Print the API's own reply.")
 @asking.command
 async def update_command(
     *,

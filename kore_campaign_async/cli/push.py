@@ -15,7 +15,7 @@ import click
 import orjson
 from attrs import evolve
 
-from kore_campaign_async.cli import asking
+from kore_campaign_async.cli import asking, drawing
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import BatchLimits, IngestOptions, NewList, OnUncertain, Progress, RateLimit, Timeouts
 from kore_campaign_async.errors import CallError, RunDirectoryError
@@ -28,88 +28,6 @@ Watch = Callable[[Progress], None]
 _GC_THRESHOLD: Final = 100_000
 
 
-def _column_map(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    mapped: dict[str, str] = {}
-    for text in texts:
-        column, equals, field = text.rpartition("=")
-        if not equals or not column or not field.strip():
-            raise click.BadParameter(f"{text!r} is not written COLUMN=FIELD, such as 'Customer ID=uniqueId'")
-        if column in mapped:
-            raise click.BadParameter(f"the column {column!r} is mapped twice")
-        mapped[column] = field.strip()
-    return mapped
-
-
-GRACE = click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    help="For calls in flight when a signal stops the run.  [default: 10]",
-)
-
-
-@click.command("push")
-@click.argument("source")
-@click.option("--list", "contact_list", required=True, metavar="NAME", help="The contact list's name.")
-@click.option("--create", is_flag=True, help="Make the list if there is none of this name.")
-@click.option("--description", metavar="TEXT", help="Of the list that --create makes.")
-@click.option("--allow-duplicates", is_flag=True, help="The list that --create makes keeps duplicates.")
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where the outcome files and the report go.  [default: ./kore-runs/<UTC>-<id>]",
-)
-@click.option("--max-contacts", type=click.IntRange(1), default=1000, show_default=True, help="In one call.")
-@click.option("--max-bytes", type=click.IntRange(1), default=1 << 20, show_default=True, help="In one call's body.")
-@click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Calls in flight at most.")
-@click.option(
-    "--rate",
-    "rate",
-    multiple=True,
-    callback=asking.rates,
-    metavar="CALLS/SECONDS[,even]",
-    help="The account's limit, repeatable; even spaces the calls; none is no limit.  [default: KORE_RATE, else 60/60]",
-)
-@asking.SHARED_RATE
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For one attempt of a call.",
-)
-@click.option(
-    "--on-uncertain",
-    type=click.Choice(["auto", "hold", "resend"]),
-    default="auto",
-    show_default=True,
-    help="Whether a call that may have been processed is sent again; auto: if the list drops duplicates.",
-)
-@GRACE
-@click.option("--list-drops-duplicates", is_flag=True, help="The list drops duplicates, though the API doesn't tell.")
-@click.option("--keep-duplicates", is_flag=True, help="Send a number again that came earlier in the source.")
-@click.option(
-    "--isolate", is_flag=True, help="Find the contacts that a batch is refused for, in 100 more calls a batch."
-)
-@click.option(
-    "--suppress",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="A do-not-contact file, repeatable: numbers that are left out.",
-)
-@click.option(
-    "--map",
-    "column_map",
-    multiple=True,
-    callback=_column_map,
-    metavar="COLUMN=FIELD",
-    help="Which field a column is, repeatable.",
-)
-@click.option("--dry-run", is_flag=True, help="Check everything, send nothing, and tell what a push takes.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else on standard output.")
 @asking.command
 async def push_command(
     *,
@@ -135,12 +53,7 @@ async def push_command(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Push the contacts of SOURCE into a contact list, and account for every one.
-
-    SOURCE is a CSV or NDJSON file, or - for standard input. The exit status is 0 if every contact was
-    accepted or left out on purpose, 1 if some were rejected or refused, 3 if some are uncertain, 4 if the run
-    was stopped early, and 2 if something was wrong and nothing was sent.
-    """
+    """Push the contacts of SOURCE into a contact list, and account for every one."""
     if create and description is None:
         raise click.UsageError("--create needs a --description for the list")
     if not create and (description is not None or allow_duplicates):
@@ -209,8 +122,6 @@ async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Pa
         start: begins the run, with a callback for its progress.
         directory: of the run, from which its report is read when it was stopped.
     """
-    from kore_campaign_async.cli import drawing  # noqa: PLC0415  rich is imported when it draws
-
     with drawing.progress() as shown:
         run = asyncio.ensure_future(start(shown))
         with _cancelled_by_signals(run), contextlib.suppress(asyncio.CancelledError):
@@ -243,6 +154,4 @@ def show(report: IngestReport, directory: Path | None, *, as_json: bool) -> None
     if as_json:
         click.echo(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2).decode())
         return
-    from kore_campaign_async.cli import drawing  # noqa: PLC0415  rich is imported when it draws
-
     drawing.show_report(report, directory)

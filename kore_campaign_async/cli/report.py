@@ -13,9 +13,6 @@ from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest.files import read_report
 
 
-@click.command("report")
-@click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the report as it stands in report.json.")
 def report_command(*, run_dir: Path, as_json: bool) -> None:
     """Show the report of the run in RUN_DIR, also of one that is running or was killed."""
     try:

@@ -7,10 +7,8 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
-import click
-
 from kore_campaign_async.cli import asking
-from kore_campaign_async.cli.push import GRACE, Watch, prepared, show, timeouts, watch
+from kore_campaign_async.cli.push import Watch, prepared, show, timeouts, watch
 from kore_campaign_async.client import HIDDEN, CampaignClient
 from kore_campaign_async.config import OnUncertain, RateLimit, parse_rates
 from kore_campaign_async.ingest.journal import read_settings
@@ -18,31 +16,6 @@ from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.start import resume_ingest
 
 
-@click.command("resume")
-@click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--max-contacts", type=click.IntRange(1), help="In one call.")
-@click.option("--concurrency", type=click.IntRange(1), help="Calls in flight at most.")
-@click.option(
-    "--rate",
-    multiple=True,
-    callback=asking.rates,
-    metavar="CALLS/SECONDS[,even]",
-    help="The account's limit, repeatable; even spaces the calls; none is no limit.",
-)
-@asking.SHARED_RATE
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    metavar="SECONDS",
-    help="For one attempt of a call.",
-)
-@click.option(
-    "--on-uncertain",
-    type=click.Choice(["auto", "hold", "resend"]),
-    help="Whether what may have been processed is sent again.",
-)
-@GRACE
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else on standard output.")
 @asking.command
 async def resume_command(
     *,
@@ -56,11 +29,7 @@ async def resume_command(
     grace: float | None,
     as_json: bool,
 ) -> int:
-    """Go on with the run in RUN_DIR, and account for all of its contacts.
-
-    Every setting comes from the run's journal, credentials never; the flags are settings given anew. What is
-    settled is not sent again. The exit status is that of push.
-    """
+    """Go on with the run in RUN_DIR, and account for all of its contacts."""
     stored: dict[str, Any] = read_settings(run_dir)["client"]
     limits = rate if rate is not None else parse_rates(tuple(stored["rate"]))
     settings: dict[str, Any] = {"timeouts": timeouts(timeout or stored["timeout"]), "rate": limits}

@@ -1,0 +1,224 @@
+"""The commands, their options and their words: all that `--help` needs. What a command does is imported to be done."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """Stand in for a function of this package, which is imported when it is called."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(importlib.import_module(f"kore_campaign_async.cli.{module}"), name)(*args, **kwargs)
+
+    return call
+
+
+def _column_map(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    mapped: dict[str, str] = {}
+    for text in texts:
+        column, equals, field = text.rpartition("=")
+        if not equals or not column or not field.strip():
+            raise click.BadParameter(f"{text!r} is not written COLUMN=FIELD, such as 'Customer ID=uniqueId'")
+        if column in mapped:
+            raise click.BadParameter(f"the column {column!r} is mapped twice")
+        mapped[column] = field.strip()
+    return mapped
+
+
+_SHARED_RATE = click.option(
+    "--shared-rate",
+    metavar="URL",
+    help="The Redis in which all processes keep the account's limit together.  [default: KORE_SHARED_RATE]",
+)
+
+_GRACE = click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="For calls in flight when a signal stops the run.  [default: 10]",
+)
+
+
+@click.command("create")
+@click.argument("name")
+@click.option("--description", required=True, metavar="TEXT", help="1 to 256 characters.")
+@click.option("--allow-duplicates", is_flag=True, help="Keep a number that the list already has.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's own object.")
+def create(**settings: Any) -> None:
+    """Create a contact list called NAME (1 to 48 characters)."""
+    _later("lists", "create_command")(**settings)
+
+
+@click.command("demo")
+def demo(**settings: Any) -> None:
+    """Push a sample of contacts into a sandbox on this machine, and show what became of each.
+
+    The sample holds names in several scripts, quoted commas, bad numbers and duplicates, so the report has
+    something to tell. The exit status is 0 if the demo went as it should.
+    """
+    _later("demo", "demo_command")(**settings)
+
+
+@click.command("lists")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's own objects, as an array.")
+def lists(**settings: Any) -> None:
+    """Show the contact lists of the application."""
+    _later("lists", "lists_command")(**settings)
+
+
+@click.command("push")
+@click.argument("source")
+@click.option("--list", "contact_list", required=True, metavar="NAME", help="The contact list's name.")
+@click.option("--create", is_flag=True, help="Make the list if there is none of this name.")
+@click.option("--description", metavar="TEXT", help="Of the list that --create makes.")
+@click.option("--allow-duplicates", is_flag=True, help="The list that --create makes keeps duplicates.")
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the outcome files and the report go.  [default: ./kore-runs/<UTC>-<id>]",
+)
+@click.option("--max-contacts", type=click.IntRange(1), default=1000, show_default=True, help="In one call.")
+@click.option("--max-bytes", type=click.IntRange(1), default=1 << 20, show_default=True, help="In one call's body.")
+@click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Calls in flight at most.")
+@click.option(
+    "--rate",
+    "rate",
+    multiple=True,
+    callback=_later("asking", "rates"),
+    metavar="CALLS/SECONDS[,even]",
+    help="The account's limit, repeatable; even spaces the calls; none is no limit.  [default: KORE_RATE, else 60/60]",
+)
+@_SHARED_RATE
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For one attempt of a call.",
+)
+@click.option(
+    "--on-uncertain",
+    type=click.Choice(["auto", "hold", "resend"]),
+    default="auto",
+    show_default=True,
+    help="Whether a call that may have been processed is sent again; auto: if the list drops duplicates.",
+)
+@_GRACE
+@click.option("--list-drops-duplicates", is_flag=True, help="The list drops duplicates, though the API doesn't tell.")
+@click.option("--keep-duplicates", is_flag=True, help="Send a number again that came earlier in the source.")
+@click.option(
+    "--isolate", is_flag=True, help="Find the contacts that a batch is refused for, in 100 more calls a batch."
+)
+@click.option(
+    "--suppress",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A do-not-contact file, repeatable: numbers that are left out.",
+)
+@click.option(
+    "--map",
+    "column_map",
+    multiple=True,
+    callback=_column_map,
+    metavar="COLUMN=FIELD",
+    help="Which field a column is, repeatable.",
+)
+@click.option("--dry-run", is_flag=True, help="Check everything, send nothing, and tell what a push takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else on standard output.")
+def push(**settings: Any) -> None:
+    """Push the contacts of SOURCE into a contact list, and account for every one.
+
+    SOURCE is a CSV or NDJSON file, or - for standard input. The exit status is 0 if every contact was
+    accepted or left out on purpose, 1 if some were rejected or refused, 3 if some are uncertain, 4 if the run
+    was stopped early, and 2 if something was wrong and nothing was sent.
+    """
+    _later("push", "push_command")(**settings)
+
+
+@click.command("report")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as it stands in report.json.")
+def report(**settings: Any) -> None:
+    """Show the report of the run in RUN_DIR, also of one that is running or was killed."""
+    _later("report", "report_command")(**settings)
+
+
+@click.command("resume")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--max-contacts", type=click.IntRange(1), help="In one call.")
+@click.option("--concurrency", type=click.IntRange(1), help="Calls in flight at most.")
+@click.option(
+    "--rate",
+    multiple=True,
+    callback=_later("asking", "rates"),
+    metavar="CALLS/SECONDS[,even]",
+    help="The account's limit, repeatable; even spaces the calls; none is no limit.",
+)
+@_SHARED_RATE
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="For one attempt of a call.",
+)
+@click.option(
+    "--on-uncertain",
+    type=click.Choice(["auto", "hold", "resend"]),
+    help="Whether what may have been processed is sent again.",
+)
+@_GRACE
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else on standard output.")
+def resume(**settings: Any) -> None:
+    """Go on with the run in RUN_DIR, and account for all of its contacts.
+
+    Every setting comes from the run's journal, credentials never; the flags are settings given anew. What is
+    settled is not sent again. The exit status is that of push.
+    """
+    _later("resume", "resume_command")(**settings)
+
+
+@click.command("sandbox")
+@click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--rate",
+    default="60/60",
+    show_default=True,
+    callback=_later("asking", "rates"),
+    metavar="CALLS/SECONDS",
+    help="The account's limit; none for no limit.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    callback=_later("sandbox", "faults"),
+    metavar="KIND@EVERY",
+    help="Fail every so many calls that add contacts, such as close@10; a KIND that is not known lists them all.",
+)
+def sandbox(**settings: Any) -> None:
+    """Serve the API on this machine, with an account of its own, until interrupted.
+
+    It prints the environment variables that lead the other commands to it.
+    """
+    _later("sandbox", "sandbox_command")(**settings)
+
+
+@click.command("update")
+@click.argument("contact_list_id", metavar="ID")
+@click.option("--name", metavar="TEXT", help="1 to 48 characters.")
+@click.option("--description", metavar="TEXT", help="1 to 256 characters.")
+@click.option("--allow-duplicates/--no-allow-duplicates", default=None, help="Whether the list keeps duplicates.")
+@click.option("--source", metavar="WORD", help="The vendor's word for where the contacts come from.")
+@click.option("--json", "as_json", is_flag=True, help="Print the API's own reply.")
+def update(**settings: Any) -> None:
+    """Update the contact list with this ID; what is left out stays as it is."""
+    _later("lists", "update_command")(**settings)
