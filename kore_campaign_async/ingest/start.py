@@ -71,7 +71,8 @@ async def ingest_contacts(
 
     Args:
         client: its budget, retries and timeouts hold.
-        source: the path of a CSV or NDJSON file, `-` for standard input, or an iterable or async iterable of
+        source: the path of a CSV, NDJSON, Parquet or Arrow file; `-` for standard input; a table (a polars frame, or
+            anything with `__arrow_c_stream__`, by the extra `tables`); or an iterable or async iterable of
             `Contact`, mappings or numbers as text.
         contact_list: the name of the list.
         run_dir: where the outcome files and the report go; without it there are none.
@@ -275,14 +276,15 @@ class _Start:
         return report
 
     async def _estimate(self, source: Source, known: Fingerprint | None) -> Plan | None:
-        """What a push of this file takes, by its lines and its size; None of what is no file."""
+        """What a push of this file takes, by its rows, or by its lines and its size; None of what is no file."""
         if known is None:
             return None
-        contacts = max(0, known.lines - (source.header is not None))
         limits = self.options.batch
-        return await self._plan(
-            contacts, max(-(-contacts // limits.max_contacts), known.size // limits.max_bytes), None
-        )
+        contacts = source.total if source.total is not None else max(0, known.lines - (source.header is not None))
+        batches = -(-contacts // limits.max_contacts)
+        if source.total is None:
+            batches = max(batches, known.size // limits.max_bytes)
+        return await self._plan(contacts, batches, None)
 
     async def _plan(self, contacts: int, batches: int, size: int | None) -> Plan:
         calls = batches + _LOOKUPS

@@ -27,7 +27,7 @@ from kore_campaign_async.ingest.sources import blocks, csv_tables, opening
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter
 from kore_campaign_async.ingest.sources.csv_columns import table_of
 from kore_campaign_async.ingest.sources.csv_text import CsvRecords
-from tests.ingest.pushing import LIST, TOO_LARGE, Answer, ScriptedApi, client_for, outcome_files, push, refuse, scripted
+from tests.ingest.pushing import LIST, Answer, ScriptedApi, client_for, outcome_files, push, refuse, scripted
 
 NUMBERS = [f"+1415555{index:04d}" for index in range(12)]
 cells = st.one_of(
@@ -296,10 +296,13 @@ def _written(cell: str) -> str:
 def test_a_file_is_the_same_by_tables_and_by_rows(
     data: st.DataObject, rows: list[bytes], more: list[bytes], end: bytes, has_end: bool, most: int
 ) -> None:
-    """Every state, row, reason and file, and every contact of every call."""
+    """Every state, row, reason and file, and every contact of every call.
+
+    Without a 413: what it teaches holds for the batches that are not made yet, which depends on the slices.
+    """
     for one in more:
         rows.insert(data.draw(st.integers(0, len(rows))), one)
-    answers = data.draw(st.lists(st.sampled_from([Answer(), Answer(), refuse(), TOO_LARGE]), max_size=6))
+    answers = data.draw(st.lists(st.sampled_from([Answer(), Answer(), refuse()]), max_size=6))
     header = ",".join(map(_written, HEADER)).encode()
     text = end.join([header, *rows]) + (end if has_end else b"")
 

@@ -18,6 +18,9 @@ SLICE_RECORDS: Final = 500
 #: What outcome files show of records that are mappings: the known fields, then all of it as JSON.
 MAPPING_COLUMNS: Final = (*wire.CONTACT_FIELDS, "record")
 
+#: What a file that a run wrote has in front of the source's own columns.
+OUTCOME_COLUMNS: Final = ("row", "reason")
+
 
 class Source(Protocol):
     """A source of contacts, read once from its beginning.
@@ -29,6 +32,7 @@ class Source(Protocol):
         columns: what outcome files show of a record, after `open`.
         notices: what a person should know of how it is read, after `open`.
         yields_tables: whether a slice can be one of a table, after `open`.
+        total: how many records it has, after `open`, where it knows before they are read.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Source(Protocol):
     columns: tuple[str, ...]
     notices: tuple[str, ...]
     yields_tables: bool
+    total: int | None
 
     async def open(self) -> None:
         """Read as far as the header. SourceError tells what is wrong."""
@@ -71,6 +76,7 @@ class MappingSource:
     """What sources of mappings share: they have no header, and outcome files show the known fields and the JSON."""
 
     yields_tables = False
+    total: int | None = None
 
     def __init__(self, name: str, path: Path | None = None) -> None:
         self.name = name

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.matching import usual_field
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
-from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, SLICE_RECORDS, mapping_cells
+from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, OUTCOME_COLUMNS, SLICE_RECORDS, mapping_cells
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
 from kore_campaign_async.ingest.sources.csv_text import CsvRecords
-
-_OUTCOME_COLUMNS: Final = ("row", "reason")
 
 
 class CsvFile:
@@ -35,6 +33,7 @@ class CsvFile:
         self.columns: tuple[str, ...] = ()
         self.notices: tuple[str, ...] = ()
         self.yields_tables = False
+        self.total: int | None = None
         self._blocks = blocks
         self._block = first
         self._cutter = LineCutter()
@@ -63,7 +62,7 @@ class CsvFile:
             raise SourceError(f"{self.name} is no CSV file in UTF-8: its first line holds other bytes")
         if not self._ahead:
             raise SourceError(f"{self.name} has a header and no contacts")
-        if tuple(header[:2]) == _OUTCOME_COLUMNS:
+        if tuple(header[:2]) == OUTCOME_COLUMNS:
             self._drop = 2
             header = header[2:]
             self.notices = (f"{self.name} was written by a run: its columns row and reason are left out",)

@@ -1,4 +1,4 @@
-"""Which source a caller means: a path, `-`, or contacts of their own."""
+"""Which source a caller means: a path, `-`, a table, or contacts of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import codecs
 from collections.abc import AsyncIterable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from types import ModuleType
+from typing import Any, Final, Protocol
 
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.sources.base import Source
@@ -15,9 +16,27 @@ from kore_campaign_async.ingest.sources.csv_file import CsvFile
 from kore_campaign_async.ingest.sources.ndjson_file import NdjsonFile
 from kore_campaign_async.ingest.sources.objects import Objects
 
-Contacts = str | Path | Iterable[Any] | AsyncIterable[Any]
+
+class ArrowTable(Protocol):
+    """A table that speaks Arrow's C stream."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The stream's capsule."""
+        ...
+
+
+class LazyTable(Protocol):
+    """A table that is not computed yet: a LazyFrame."""
+
+    def collect_batches(self) -> Any:
+        """Compute it part by part."""
+        ...
+
+
+Contacts = str | Path | ArrowTable | LazyTable | Iterable[Any] | AsyncIterable[Any]
 
 _TABLES_FROM_BYTES: Final = 4 << 20
+_MAGIC: Final = {"Parquet": (b"PAR1", "a Parquet"), "Arrow": (b"ARROW1", "an Arrow")}
 _NDJSON_SUFFIXES: Final = {".ndjson", ".jsonl"}
 
 
@@ -25,8 +44,8 @@ async def open_source(given: Contacts) -> Source:
     """Open a source, and read it as far as its header.
 
     Args:
-        given: the path of a CSV or NDJSON file, `-` for standard input, or any iterable or async iterable of
-            `Contact`, mappings or numbers as text.
+        given: the path of a CSV, NDJSON, Parquet or Arrow file, `-` for standard input, a table, or any iterable
+            or async iterable of `Contact`, mappings or numbers as text.
 
     Raises:
         SourceError: it can't be read as it is.
@@ -37,11 +56,21 @@ async def open_source(given: Contacts) -> Source:
         blocks = Blocks(path)
         try:
             first = await blocks.open()
-            source = NdjsonFile(blocks, first) if _is_ndjson(path, first) else _csv(blocks, first)
+            kind = _kind(path, first)
+            if path is not None and kind in _MAGIC:
+                blocks.close()
+                source = _tables(f"{blocks.name} is {_MAGIC[kind][1]} file, which").table_file(path, kind)
+            else:
+                source = NdjsonFile(blocks, first) if kind == "NDJSON" else _csv(blocks, first)
             await source.open()
         except BaseException:
             blocks.close()
             raise
+        return source
+    # Frames are iterables too, of their columns.
+    if hasattr(given, "__arrow_c_stream__") or type(given).__module__.partition(".")[0] == "polars":
+        source = _tables(f"a {type(given).__name__}").table_of_object(given)
+        await source.open()
         return source
     if isinstance(given, bytes | bytearray | memoryview) or not isinstance(given, Iterable | AsyncIterable):
         raise SourceError(
@@ -63,8 +92,21 @@ def _csv(blocks: Blocks, first: bytes) -> CsvFile:
     return CsvTables(blocks, first)
 
 
-def _is_ndjson(path: Path | None, first: bytes) -> bool:
-    if path is not None and path.suffix.lower() in _NDJSON_SUFFIXES:
-        return True
+def _tables(what: str) -> ModuleType:
+    """The module for tables; SourceError if the extra is missing."""
+    try:
+        # Who pushes no tables needs no polars.
+        from kore_campaign_async.ingest.sources import tables  # noqa: PLC0415
+    except ImportError:
+        raise SourceError(f"{what} needs the extra tables: pip install 'kore-campaign-async[tables]'") from None
+    return tables
+
+
+def _kind(path: Path | None, first: bytes) -> str:
+    """What is in a file, by its beginning, and by its name where that does not tell."""
+    for kind, (mark, _) in _MAGIC.items():
+        if first.startswith(mark):
+            return kind
     # No header begins with a brace.
-    return first.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
+    is_json = first.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
+    return "NDJSON" if is_json or (path is not None and path.suffix.lower() in _NDJSON_SUFFIXES) else "CSV"

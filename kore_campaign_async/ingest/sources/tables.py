@@ -1,0 +1,164 @@
+"""Tables: frames of polars, whatever speaks Arrow's C stream, Parquet and Arrow files. Needs the extra `tables`.
+
+Types are never guessed from values, and every one of them becomes text by one rule (`_as_text`), or its column is
+refused by name before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.masking import masked
+from kore_campaign_async.ingest.records import Record, TableSlice
+from kore_campaign_async.ingest.sources.base import OUTCOME_COLUMNS
+from kore_campaign_async.ingest.sources.blocks import in_thread
+
+_SLICE_ROWS: Final = 1 << 15
+# Up to here a float holds every whole number, and no other one is rounded to it.
+_EXACT: Final = float(1 << 53)
+_SECONDS: Final = "%H:%M:%S%.f"
+
+
+class Tables:
+    """Yields slices of a table.
+
+    Args:
+        given: the table, all of it or not computed yet.
+        name: how reports name it.
+        path: of a file.
+    """
+
+    yields_tables = True
+
+    def __init__(self, given: pl.DataFrame | pl.LazyFrame, name: str, path: Path | None = None) -> None:
+        self.name = name
+        self.path = path
+        self.header: tuple[str, ...] | None = None
+        self.columns: tuple[str, ...] = ()
+        self.notices: tuple[str, ...] = ()
+        self._given = given
+        self._schema = pl.Schema()
+        self.total = len(given) if isinstance(given, pl.DataFrame) else None
+        self._read = 0
+        self._drop = 0
+
+    async def open(self) -> None:
+        """Read the columns' names and types. SourceError tells what is wrong."""
+        self._schema = await self._reading(self._given.lazy().collect_schema)
+        names = self._schema.names()
+        if tuple(names[:2]) == OUTCOME_COLUMNS:
+            self._drop = 2
+            self.notices = (f"{self.name} was written by a run: its columns row and reason are left out",)
+        self.header = self.columns = tuple(names[self._drop :])
+        for name in self.columns:
+            if not _can_be_text(self._schema[name]):
+                raise SourceError(
+                    f"the column {name!r} of {self.name} has the type {self._schema[name]}, which is no text: cast it,"
+                    " or leave it out"
+                )
+        if self.path is not None:
+            self.total = await self._reading(lambda: self._given.lazy().select(pl.len()).collect().item())
+        floats = [name for name in self.columns if self._schema[name].is_float()]
+        if floats and (self.path is not None or isinstance(self._given, pl.DataFrame)):
+            await self._reading(lambda: self._check(self._given.lazy().select(floats).collect()))
+
+    async def slices(self) -> AsyncGenerator[TableSlice, None]:
+        """Yield the table in parts."""
+        parts = self._parts()
+        while (frame := await self._reading(lambda: next(parts, None))) is not None:
+            first = self._read + 1
+            self._read += len(frame)
+            yield TableSlice(first, frame)
+
+    def _parts(self) -> Iterator[pl.DataFrame]:
+        if isinstance(self._given, pl.DataFrame):
+            frames: Iterator[pl.DataFrame] = iter((self._given,))
+        else:
+            frames = self._given.collect_batches(chunk_size=_SLICE_ROWS, maintain_order=True)
+        for frame in frames:
+            for begin in range(0, len(frame), _SLICE_ROWS):
+                part = frame.slice(begin, _SLICE_ROWS)
+                self._check(part)
+                # By position: a name can be empty, or look like a pattern.
+                yield part.select(
+                    _as_text(pl.nth(self._drop + index), self._schema[name]).alias(str(index))
+                    for index, name in enumerate(self.columns)
+                )
+
+    def _check(self, frame: pl.DataFrame) -> None:
+        """Refuse a column of floats that are not all whole numbers."""
+        for column in frame.get_columns():
+            if column.dtype.is_float():
+                values = column.cast(pl.Float64).fill_nan(None).drop_nulls()
+                if not ((values == values.floor()) & (values.abs() < _EXACT)).all():
+                    raise SourceError(
+                        f"the column {column.name!r} of {self.name} holds floats that are no whole numbers, or too"
+                        " large ones to be exact: cast it to text, so that its digits are those you mean"
+                    )
+
+    async def _reading(self, work: Any) -> Any:
+        try:
+            return await in_thread(work)
+        except pl.exceptions.PolarsError as error:
+            why = masked(str(error).partition("\n")[0])[:200]
+            raise SourceError(f"{self.name} can't be read: {why}") from None
+
+    def rest(self) -> Sequence[Record]:
+        """Nothing: rows are taken slice by slice."""
+        return ()
+
+    def fraction(self) -> float | None:
+        """How much is read of a table whose length is known."""
+        return min(1.0, self._read / self.total) if self.total else None
+
+    def cells(self, record: Record) -> Sequence[str]:
+        """A row's cells as text."""
+        assert isinstance(record, list)  # noqa: S101  a table has no other rows
+        return record
+
+    def fields(self, record: Record) -> Mapping[str, Any]:
+        """A row's cells by column."""
+        return dict(zip(self.columns, self.cells(record), strict=True))
+
+    def close(self) -> None:
+        """The table is the caller's, and a file is open only while a part of it is read."""
+
+
+def _can_be_text(kind: pl.DataType) -> bool:
+    return not kind.is_nested() and not isinstance(kind, pl.Duration | pl.Binary | pl.Object | pl.Unknown)
+
+
+def _as_text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Text as it is, numbers as their digits, `true` and `false`, dates and times as ISO 8601 spells them."""
+    if kind.is_float():
+        # Whole numbers all; pandas says nan where nothing is.
+        column = column.fill_nan(None).cast(pl.Int64)
+    elif isinstance(kind, pl.Datetime):
+        column = column.dt.to_string(f"%Y-%m-%dT{_SECONDS}{'%:z' if kind.time_zone else ''}")
+    elif isinstance(kind, pl.Time):
+        column = column.dt.to_string(_SECONDS)
+    return column.cast(pl.String).fill_null("")
+
+
+def table_file(path: Path, kind: str) -> Tables:
+    """A Parquet or Arrow file."""
+    return Tables(pl.scan_parquet(path) if kind == "Parquet" else pl.scan_ipc(path), str(path), path)
+
+
+def table_of_object(given: Any) -> Tables:
+    """Whatever polars is, or speaks Arrow's C stream. SourceError if that is no table."""
+    name = type(given).__name__
+    if isinstance(given, pl.Series):
+        given = given.to_frame(given.name or "phoneNumber")
+    if not isinstance(given, pl.DataFrame | pl.LazyFrame):
+        try:
+            given = pl.scan_arrow_c_stream(given)
+        except Exception as error:  # noqa: BLE001  the caller's own object: pandas misses pyarrow in its own way
+            why = masked(f"{type(error).__name__}: {error}".partition("\n")[0])[:200]
+            raise SourceError(f"the {name} can't be read as a table: {why}") from None
+    return Tables(given, name)
