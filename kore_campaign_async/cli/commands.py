@@ -137,7 +137,7 @@ def lists(**settings: Any) -> None:
 def push(**settings: Any) -> None:
     """Push the contacts of SOURCE into a contact list, and account for every one.
 
-    SOURCE is a CSV or NDJSON file, or - for standard input. The exit status is 0 if every contact was
+    SOURCE is a CSV, NDJSON, Parquet or Arrow file, or - for standard input. The exit status is 0 if every contact was
     accepted or left out on purpose, 1 if some were rejected or refused, 3 if some are uncertain, 4 if the run
     was stopped early, and 2 if something was wrong and nothing was sent.
     """

@@ -92,6 +92,7 @@ class Run:
     _unwritten: str | None = field(default=None, init=False)
     _winding_down: bool = field(default=False, init=False)
     _reader: asyncio.Task[None] = field(init=False)
+    _giver: asyncio.Task[None] = field(init=False)
     _sending: dict[Sender, asyncio.Task[None]] = field(factory=dict, init=False)
     _waiting: asyncio.Task[Slice | TableSlice | None] | None = field(default=None, init=False)
     _senders: list[Sender] = field(init=False)
@@ -100,6 +101,9 @@ class Run:
     _outcomes: _Belt[Settled | None] = field(init=False)
     # What the reader and each sender have ready and not yet handed over.
     _read_out: deque[Batch | Settled] = field(factory=deque, init=False)
+    _has_read: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _has_given: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _all_read: bool = field(default=False, init=False)
     _sent_out: list[deque[Batch | Settled]] = field(init=False)
     _progress: Callable[[Progress], None] | None = field(init=False)
     _shown_at: float = field(default=0.0, init=False)
@@ -153,6 +157,7 @@ class Run:
         try:
             async with asyncio.TaskGroup() as group:
                 self._reader = group.create_task(self._read())
+                self._giver = group.create_task(self._give())
                 group.create_task(self._record())
                 async with asyncio.TaskGroup() as senders:
                     for sender, sent_out in zip(self._senders, self._sent_out, strict=True):
@@ -169,6 +174,7 @@ class Run:
         self._stop(_CANCELLED)
         self._winding_down = True
         self._reader.cancel()
+        self._giver.cancel()
         for sender, task in self._sending.items():
             sender.closing = True
             if not sender.is_calling:
@@ -189,14 +195,27 @@ class Run:
                         await self._take_aside(part)
                     else:
                         self._take(part)
-                    await self._hand_over(self._read_out)
+                    self._has_read.set()
+                    # The next slice is read while this one's batches are handed over, and no more than that.
+                    while len(self._read_out) > self.options.concurrency:
+                        self._has_given.clear()
+                        await self._has_given.wait()
         except SourceError as error:
             self._stopped_because = self._stopped_because or str(error)
         except Exception as error:  # noqa: BLE001  a caller's iterable may raise whatever it likes
             failed = f"the source failed behind row {self.tally.read}: {type(error).__name__}: {error}"
             self._stopped_because = self._stopped_because or failed
         self._take_the_rest()
-        await self._hand_over(self._read_out)
+        self._all_read = True
+        self._has_read.set()
+
+    async def _give(self) -> None:
+        """Hand over what was read."""
+        while self._read_out or not self._all_read:
+            self._has_read.clear()
+            await self._hand_over(self._read_out)
+            if not self._all_read:
+                await self._has_read.wait()
         for _ in self._senders:
             await self._batches.put(None)
 
@@ -256,6 +275,7 @@ class Run:
                 await self._batches.put(item)
             else:
                 await self._outcomes.put(item)
+            self._has_given.set()
 
     async def _send(self, sender: Sender, sent_out: deque[Batch | Settled]) -> None:
         while not self._winding_down:
