@@ -216,7 +216,9 @@ class Budget:
         """Wait for a slot; return its name in the shared budget, and when it was taken. For `Slot`."""
         # asyncio's lock wakes its waiters in the order they came, and a cancelled one gives its place up.
         async with self._turn:
-            now = await self._until_free()
+            now = self.clock()
+            if self._next_free(now) > now:
+                now = await self._until_free()
             name = None
             while self._shared is not None:
                 name = await self._shared.take()
@@ -243,13 +245,17 @@ class Budget:
         while True:
             self._over.clear()
             now = self.clock()
-            at = max(self._gate_opens, self._free_at(now))
+            at = self._next_free(now)
             if at <= now:
                 return now
             if at < math.inf:
                 await self._sleep(at - now)
             else:
                 await self._over.wait()
+
+    def _next_free(self, now: float) -> float:
+        """When the next call may go out; infinity is not before a call is over."""
+        return max(self._gate_opens, self._free_at(now))
 
     def _free_at(self, now: float, slots: int = 1) -> float:
         """When every window has so many free slots; infinity is not before a call is over."""
@@ -276,7 +282,7 @@ class Budget:
     def is_used_up(self) -> bool:
         """Whether nothing is free now."""
         now = self.clock()
-        return max(self._gate_opens, self._free_at(now)) > now
+        return self._next_free(now) > now
 
     async def close(self) -> None:
         """Hang up where the budget is shared."""
