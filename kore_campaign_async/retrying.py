@@ -54,6 +54,24 @@ class CallRetrying:
         go_on: asked before every repeat.
     """
 
+    __slots__ = (
+        "_backoffs",
+        "_go_on",
+        "_policy",
+        "_repeatable",
+        "_repeats",
+        "_rng",
+        "_spent_seconds",
+        "_throttled",
+        "_times_maybe_processed",
+        "_unauthorized",
+        "_wait_seconds",
+        "attempts",
+        "gated",
+        "maybe_processed",
+        "renewed",
+    )
+
     def __init__(
         self,
         policy: RetryPolicy,
