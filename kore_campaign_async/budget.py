@@ -162,6 +162,9 @@ class Slot:
 
     async def __aenter__(self) -> Self:
         asked_at = self._budget.clock()
+        if self._budget.take_at_once(asked_at):
+            self._taken_at = asked_at
+            return self
         self._name, self._taken_at = await self._budget.take()
         self.waited_seconds = self._taken_at - asked_at
         return self
@@ -205,6 +208,7 @@ class Budget:
         self.clock = clock
         self._sleep = sleep
         self._turn = asyncio.Lock()
+        self._lined_up = 0
         self._over = asyncio.Event()
         self._gate_opens = -math.inf
 
@@ -212,23 +216,35 @@ class Budget:
         """A place for one call; entering it waits for the call's turn."""
         return Slot(self)
 
+    def take_at_once(self, now: float) -> bool:
+        """Take a slot if nobody is before us and nothing has to be waited for; tell whether it was. For `Slot`."""
+        if self._shared is not None or self._lined_up or self._next_free(now) > now:
+            return False
+        for window in self._windows:
+            window.take(now)
+        return True
+
     async def take(self) -> tuple[str | None, float]:
         """Wait for a slot; return its name in the shared budget, and when it was taken. For `Slot`."""
-        # asyncio's lock wakes its waiters in the order they came, and a cancelled one gives its place up.
-        async with self._turn:
-            now = await self._until_free()
-            name = None
-            while self._shared is not None:
-                name = await self._shared.take()
-                now = self.clock()
-                if now >= self._gate_opens:
-                    break
-                # The gate closed while others had their turns.
-                self._shared.give_back(name, used=False)
-                await self._until_free()
-            for window in self._windows:
-                window.take(now)
-            return name, now
+        self._lined_up += 1
+        try:
+            # asyncio's lock wakes its waiters in the order they came, and a cancelled one gives its place up.
+            async with self._turn:
+                now = await self._until_free()
+                name = None
+                while self._shared is not None:
+                    name = await self._shared.take()
+                    now = self.clock()
+                    if now >= self._gate_opens:
+                        break
+                    # The gate closed while others had their turns.
+                    self._shared.give_back(name, used=False)
+                    await self._until_free()
+                for window in self._windows:
+                    window.take(now)
+                return name, now
+        finally:
+            self._lined_up -= 1
 
     def give_back(self, name: str | None) -> None:
         """Note that a call is over. For `Slot`."""
@@ -243,13 +259,17 @@ class Budget:
         while True:
             self._over.clear()
             now = self.clock()
-            at = max(self._gate_opens, self._free_at(now))
+            at = self._next_free(now)
             if at <= now:
                 return now
             if at < math.inf:
                 await self._sleep(at - now)
             else:
                 await self._over.wait()
+
+    def _next_free(self, now: float) -> float:
+        """When the next call may go out; infinity is not before a call is over."""
+        return max(self._gate_opens, self._free_at(now))
 
     def _free_at(self, now: float, slots: int = 1) -> float:
         """When every window has so many free slots; infinity is not before a call is over."""
@@ -276,7 +296,7 @@ class Budget:
     def is_used_up(self) -> bool:
         """Whether nothing is free now."""
         now = self.clock()
-        return max(self._gate_opens, self._free_at(now)) > now
+        return self._next_free(now) > now
 
     async def close(self) -> None:
         """Hang up where the budget is shared."""

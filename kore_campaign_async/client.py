@@ -401,6 +401,8 @@ class CampaignClient:
 
 def _log(request: Request[Any], attempt: Attempt) -> None:
     """Log an attempt without a row, a body, a token or the server's words."""
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
     logger.debug(
         "%s %s: attempt %d %s%s in %.3f s",
         request.method,

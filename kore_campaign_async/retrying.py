@@ -6,14 +6,17 @@ The rules are those of the design's "What a call ends in"; whether a failure can
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState
 
 from kore_campaign_async.config import RetryPolicy
 from kore_campaign_async.errors import CallError, CallOutcome, ThrottledError, UnauthorizedError
+
+T = TypeVar("T")
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -51,6 +54,24 @@ class CallRetrying:
         go_on: asked before every repeat.
     """
 
+    __slots__ = (
+        "_backoffs",
+        "_go_on",
+        "_policy",
+        "_repeatable",
+        "_repeats",
+        "_rng",
+        "_spent_seconds",
+        "_throttled",
+        "_times_maybe_processed",
+        "_unauthorized",
+        "_wait_seconds",
+        "attempts",
+        "gated",
+        "maybe_processed",
+        "renewed",
+    )
+
     def __init__(
         self,
         policy: RetryPolicy,
@@ -84,9 +105,32 @@ class CallRetrying:
         self.maybe_processed |= outcome is CallOutcome.MAYBE_PROCESSED
         self._spent_seconds += seconds
 
-    def retrying(self, sleep: Sleep) -> AsyncRetrying:
-        """Return tenacity's object for this call; it serves once."""
-        return AsyncRetrying(sleep=sleep, retry=self._can_pass, wait=self._next_wait, stop=self._is_over, reraise=True)
+    def retrying(self, sleep: Sleep) -> Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]:
+        """Return what makes this call's attempts; it serves once."""
+        return functools.partial(self._retried, sleep)
+
+    async def _retried(self, sleep: Sleep, attempt: Callable[[], Awaitable[T]]) -> T:
+        # Most calls need no second attempt, and tenacity's bookkeeping costs more than all else that a call needs of
+        # us: it is asked when there is something to decide, and then finds the first attempt as if it had made it.
+        try:
+            return await attempt()
+        except CallError as error:
+            failed: CallError | None = error
+
+        async def next_attempt() -> T:
+            nonlocal failed
+            first, failed = failed, None
+            if first is None:
+                return await attempt()
+            try:
+                raise first
+            finally:
+                del first  # its traceback holds this frame, and the frame would hold it
+
+        engine = AsyncRetrying(
+            sleep=sleep, retry=self._can_pass, wait=self._next_wait, stop=self._is_over, reraise=True
+        )
+        return await engine(next_attempt)
 
     # tenacity asks these three in this order after each attempt.
 

@@ -22,7 +22,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from attrs import evolve
 from yarl import URL
 
 from kore_campaign_async import wire
@@ -145,11 +144,15 @@ def _epoch(text: str) -> float | None:
 
 def error_of(response: Response, *, now: float, retry_after_max_seconds: float) -> CallError | None:
     """The error that a response is, or None for a 2xx without the words of a rate limit."""
+    success = 200 <= response.status < 300  # noqa: PLR2004  a 2xx
+    # Without an escape a body's words are its bytes, and most need not be read twice.
+    if success and b"\\" not in response.body and b"rate limit" not in response.body.lower():
+        return None
     said = envelope.json_words(response.body)
     throttled = response.status == 429 or (  # noqa: PLR2004  Too Many Requests, as everybody knows it
         said is not None and _RATE_LIMIT.search(said) is not None and not add_contacts.says_queued(said)
     )
-    if 200 <= response.status < 300 and not throttled:  # noqa: PLR2004  a 2xx
+    if success and not throttled:
         return None
     kind: type[CallError]
     if throttled:
@@ -272,7 +275,8 @@ class Transport:
 
     async def _attempt(self, request: Request[Any], token: Token, sent: Sending) -> Response | CallError:
         session = self._open()
-        head: Response | None = None
+        headers: dict[str, str] | None = None
+        status = 0
         try:
             async with session.request(
                 request.method,
@@ -282,15 +286,17 @@ class Transport:
                 allow_redirects=False,
                 trace_request_ctx=sent,
             ) as reply:
+                status = reply.status
                 headers = {name.lower(): value for name, value in reply.headers.items()}
-                head = Response(reply.status, headers, b"", request.method, request.path)
                 limit = self._limits.listing_bytes if request.listing else self._limits.call_bytes
                 body = await _bounded(reply, limit)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _TooLargeError) as error:
+            if headers is None:
+                return self._failure(error, request, sent, None)
             # The status of a refusal proves it even where its body was cut off; that of a success does not.
-            refused = self._error_of(head) if head is not None else None
-            return refused or self._failure(error, request, sent, head)
-        response = evolve(head, body=_without(token, body))
+            head = Response(status, headers, b"", request.method, request.path)
+            return self._error_of(head) or self._failure(error, request, sent, head)
+        response = Response(status, headers, _without(token, body), request.method, request.path)
         return self._error_of(response) or response
 
     def _error_of(self, response: Response) -> CallError | None:
@@ -370,7 +376,7 @@ async def _body_started(_session: object, context: SimpleNamespace, _params: obj
 async def _bounded(reply: aiohttp.ClientResponse, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    async for chunk in reply.content.iter_chunked(_CHUNK_BYTES):
+    while chunk := await reply.content.read(_CHUNK_BYTES):
         size += len(chunk)
         if size > limit:
             reply.close()

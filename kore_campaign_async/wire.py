@@ -214,7 +214,9 @@ _unstructure_contact_fields = make_dict_unstructure_fn(
 
 
 def _unstructure_contact(contact: Contact) -> dict[str, Any]:
-    return {**_unstructure_contact_fields(contact), **contact.extra}
+    fields = _unstructure_contact_fields(contact)
+    fields.update(contact.extra)
+    return fields
 
 
 converter.register_unstructure_hook(Contact, _unstructure_contact)

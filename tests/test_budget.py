@@ -171,6 +171,33 @@ async def test_first_come_first_served() -> None:
     assert went == list(range(8))
 
 
+async def test_who_comes_when_a_slot_has_just_come_free_stands_behind_who_waited_for_it() -> None:
+    now, awake = 0.0, asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        await awake.wait()
+        now += seconds
+
+    budget = Budget([RateLimit(1, 1.0)], clock=lambda: now, sleep=sleep)
+    order: list[str] = []
+
+    async def call(name: str) -> None:
+        async with budget.slot():
+            order.append(name)
+
+    await call("before")
+    waited = asyncio.create_task(call("waited"))
+    await asyncio.sleep(0)
+    now = 5.0
+    came = asyncio.create_task(call("came"))
+    await asyncio.sleep(0)
+    assert order == ["before"]
+    awake.set()
+    await asyncio.gather(waited, came)
+    assert order == ["before", "waited", "came"]
+
+
 @pytest.mark.parametrize("cancelled", [1, 2, 3])
 async def test_a_cancelled_waiter_gives_its_place_up(cancelled: int) -> None:
     """Whether it is the first in the line or further behind: the others keep their order and wait no longer."""

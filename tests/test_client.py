@@ -1125,6 +1125,23 @@ async def test_a_failed_call_leaves_no_body_to_the_garbage_collector() -> None:
         assert len(server.requests) == 1 + QUICK_RETRY.attempts
 
 
+async def test_a_call_that_succeeds_makes_no_work_for_the_garbage_collector() -> None:
+    """A push of a million contacts would pay for it a thousand times."""
+    async with raw_server(answering(200, said("in progress"))) as server, client_for(server.url) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            await client.send(add_request())
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            kinds = {type(one) for one in gc.garbage}
+            assert not {kind for kind in kinds if kind.__module__.startswith(("kore_campaign_async", "tenacity"))}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+
 async def test_many_calls_share_one_client() -> None:
     """200 at once over 100 connections, each with its own answer."""
 

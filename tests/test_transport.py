@@ -647,6 +647,21 @@ async def test_the_words_of_a_rate_limit_throttle_under_any_status(status: int, 
     assert error.retry_after_seconds == 3.0
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"message":"the \u0072ate limit for this API has been reached"}',
+        rb'{"message":"RATE LIMIT FOR THIS API HAS BEEN REACHED"}',
+        rb'{"error":{"message":"You have exceeded the hourly rate\u0020limit."}}',
+    ],
+    ids=["letter", "capitals", "blank"],
+)
+async def test_the_words_of_a_rate_limit_throttle_however_a_2xx_spells_them(body: bytes) -> None:
+    async with raw_server(answering(200, body)) as server:
+        error = await failure_at(server.url)
+    check(error, errors.ThrottledError, REFUSED, status=200)
+
+
 async def test_a_queued_job_that_speaks_of_the_rate_limit_is_accepted() -> None:
     """Taken for throttled, it would be sent twice."""
     words = f"Adding contacts is in progress. {RATE_LIMIT_WORDS}"

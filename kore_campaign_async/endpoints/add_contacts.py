@@ -6,9 +6,9 @@ key, so whether the call is repeatable is for the caller to say.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
-from functools import partial
 
 from kore_campaign_async import wire
 from kore_campaign_async.endpoints import envelope
@@ -33,18 +33,23 @@ def build(
     for index, contact in enumerate(contacts):
         if not contact.phone_number:
             raise InvalidRequestError(f"contacts[{index}] has no phone number")
-        taken = [name for name in contact.extra if name in wire.CONTACT_FIELDS]
-        if taken:
-            raise InvalidRequestError(
-                f"contacts[{index}].extra holds {taken[0]!r}, which is a field of its own: set the attribute"
-            )
+        for name in contact.extra:
+            if name in wire.CONTACT_FIELDS:
+                raise InvalidRequestError(
+                    f"contacts[{index}].extra holds {name!r}, which is a field of its own: set the attribute"
+                )
     encoded = envelope.to_body([wire.converter.unstructure(contact) for contact in contacts])[1:-1]
     return build_encoded(app_id, contact_list_name, encoded, contacts=len(contacts), repeatable=repeatable)
 
 
 def opening(contact_list_name: str) -> bytes:
     """What stands before the first contact of a body."""
-    name = envelope.checked_text(contact_list_name, "list name")
+    return _opening(envelope.checked_text(contact_list_name, "list name"))
+
+
+# A run makes thousands of calls for one list of one application.
+@functools.lru_cache(maxsize=64)
+def _opening(name: str) -> bytes:
     return envelope.to_body({wire.CONTACT_LIST_NAME: name, wire.DATA: []})[: -len(CLOSING)]
 
 
@@ -55,14 +60,19 @@ def build_encoded(
     app_id: str, contact_list_name: str, encoded: bytes, *, contacts: int, repeatable: bool = False
 ) -> Request[QueuedJob]:
     """Build the call from contacts that are JSON objects already, with commas between them."""
-    app = envelope.quoted_id(app_id, "application id")
     return Request(
         method="POST",
-        path=f"/api/1.1/public/{app}/campaign/contactList/addContacts",
+        path=_path(app_id),
         body=b"".join((opening(contact_list_name), encoded, CLOSING)),
-        parse=partial(parse, contacts=contacts),
+        parse=functools.partial(parse, contacts=contacts),
         repeatable=repeatable,
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _path(app_id: str) -> str:
+    app = envelope.quoted_id(app_id, "application id")
+    return f"/api/1.1/public/{app}/campaign/contactList/addContacts"
 
 
 def says_queued(words: str | None) -> bool:

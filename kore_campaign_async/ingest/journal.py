@@ -26,6 +26,8 @@ from kore_campaign_async.ingest.records import State
 
 T = TypeVar("T")
 
+_Change = tuple[str, tuple[Any, ...]]
+
 JOURNAL: Final = "journal.sqlite"
 FORMAT: Final = 3
 
@@ -44,6 +46,11 @@ CREATE TABLE attempt (
     reason TEXT
 );
 """
+
+_INTENDED: Final = "INSERT INTO attempt (id, batch, first_row, last_row, contacts, attempt) VALUES (?, ?, ?, ?, ?, ?)"
+_ENDED: Final = "UPDATE attempt SET outcome = ?, throttled = ? WHERE id = ?"
+_SETTLED: Final = "UPDATE attempt SET state = ?, reason = ? WHERE id = ?"
+_ENDED_AND_SETTLED: Final = "UPDATE attempt SET state = ?, reason = ?, outcome = ?, throttled = ? WHERE id = ?"
 
 
 @frozen
@@ -71,9 +78,12 @@ class Journal:
         self._path = path
         self._work: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._ended: list[tuple[str, tuple[Any, ...]]] = []
+        self._ended: list[tuple[str, bool, int]] = []
         self._broken: RunDirectoryError | None = None
         self._connection = _connect(path)
+        # A statement alone is its own transaction, which spares the two around it: each of the three lets go of the
+        # interpreter's lock, and the event loop would have to hand it back.
+        self._connection.isolation_level = None
         self._next: int = 1 + self._connection.execute("SELECT coalesce(max(id), 0) FROM attempt").fetchone()[0]
         self._thread = threading.Thread(target=self._write, name="kore-campaign-journal", daemon=True)
         self._thread.start()
@@ -112,10 +122,7 @@ class Journal:
         number = self._next
         self._next += 1
         try:
-            await self._durably(
-                "INSERT INTO attempt (id, batch, first_row, last_row, contacts, attempt) VALUES (?, ?, ?, ?, ?, ?)",
-                (number, batch, rows[0], rows[-1], len(rows), attempt),
-            )
+            await self._durably(_INTENDED, (number, batch, rows[0], rows[-1], len(rows), attempt))
         except asyncio.CancelledError:
             # The call does not go out, and the intent may be durable all the same.
             self.ended(number, CallOutcome.NOT_SENT, throttled=False)
@@ -124,23 +131,27 @@ class Journal:
 
     def ended(self, number: int, outcome: CallOutcome, *, throttled: bool) -> None:
         """Note how an attempt ended. It goes into the next commit, together with what follows from it."""
-        self._ended.append(
-            ("UPDATE attempt SET outcome = ?, throttled = ? WHERE id = ?", (outcome.name, throttled, number))
-        )
+        self._ended.append((outcome.name, throttled, number))
 
     async def settle(self, number: int, state: State, reason: str) -> None:
         """Note the state in which an attempt left its contacts, and wait until that is durable."""
-        await self._durably(
-            "UPDATE attempt SET state = ?, reason = ? WHERE id = ?", (state.value, masked(reason), number)
-        )
+        settled = state.value, masked(reason)
+        if self._ended and self._ended[-1][2] == number:
+            await self._durably(_ENDED_AND_SETTLED, (*settled, *self._ended.pop()))
+        else:
+            await self._durably(_SETTLED, (*settled, number))
 
     async def _durably(self, statement: str, values: tuple[Any, ...]) -> None:
         if self._broken is not None:
             raise self._broken
         done: asyncio.Future[None] = self._loop.create_future()
-        changes, self._ended = [*self._ended, (statement, values)], []
-        self._work.put(_Entry(changes, done))
+        self._work.put(_Entry([*self._take_ended(), (statement, values)], done))
         await done
+
+    def _take_ended(self) -> list[_Change]:
+        """What ended and is not written yet."""
+        ended, self._ended = self._ended, []
+        return [(_ENDED, values) for values in ended]
 
     def _write(self) -> None:
         """Write what comes, all that is there in one commit. Runs in the journal's thread."""
@@ -160,9 +171,12 @@ class Journal:
     def _commit(self, entries: list[_Entry]) -> RunDirectoryError | None:
         if self._broken is not None:
             return self._broken
+        changes = [change for entry in entries for change in entry.changes]
         try:
             with self._connection:
-                for statement, values in (change for entry in entries for change in entry.changes):
+                if len(changes) > 1:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                for statement, values in changes:
                     self._connection.execute(statement, values)
         except sqlite3.Error as error:
             self._broken = _unwritable(self._path, error)
@@ -180,14 +194,14 @@ class Journal:
 
     def close(self) -> None:
         """Write what is left, and close; it blocks for a commit."""
-        self._work.put(_Entry(self._ended, None))
+        self._work.put(_Entry(self._take_ended(), None))
         self._work.put(None)
         self._thread.join()
 
 
 @frozen
 class _Entry:
-    changes: list[tuple[str, tuple[Any, ...]]]
+    changes: list[_Change]
     done: asyncio.Future[None] | None
 
 
