@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from push_csv import ENVIRONMENT, local_server, timed, write_contacts
+from harness import ENVIRONMENT, local_server, timed, write_contacts
 
 _PUSH = """
 import asyncio, sys
@@ -30,18 +30,18 @@ asyncio.run(main(*sys.argv[1:]))
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args()
     measured: dict[str, list[float]] = {"with a journal": [], "without": []}
-    with tempfile.TemporaryDirectory() as name, local_server() as url:
+    with tempfile.TemporaryDirectory() as name, local_server() as server:
         folder = Path(name)
         contacts = folder / "contacts.csv"
         write_contacts(contacts, arguments.rows)
         for pair in range(arguments.pairs):
             for label, run_dir in (("with a journal", f"run-{pair}"), ("without", "")):
                 command = [sys.executable, "-c", _PUSH, str(contacts), run_dir]
-                measured[label].append(timed(command, ENVIRONMENT | {"KORE_HOST": url}, folder)[0])
+                measured[label].append(timed(command, ENVIRONMENT | {"KORE_HOST": server.url}, folder).seconds)
     medians = {label: statistics.median(seconds) for label, seconds in measured.items()}
     for label, seconds in medians.items():
         print(f"{label:16} {arguments.rows / seconds:>12,.0f} contacts/s")
