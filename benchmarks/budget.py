@@ -270,13 +270,14 @@ async def main() -> None:
         print(f"ratio: {ours / theirs:.2f} times the accepted calls of aiolimiter")
         # Longer than the rest: where a share has to be found, ten windows are few.
         kinds = "evenly", "as fast as it can", "all at once, hammering"
-        await asyncio.gather(*(beside_a_rival(folder, 3 * seconds, kind) for kind in kinds))
+        side_by_side = [beside_a_rival(folder, 3 * seconds, kind) for kind in kinds]
         if shutil.which("redis-server") is None:
             print("no redis-server on the path: what is shared is not measured")
+            await asyncio.gather(*side_by_side)
             await cost(None)
             return
         async with redis(folder) as url:
-            await three_processes(folder, url, seconds)
+            await asyncio.gather(*side_by_side, three_processes(folder, url, seconds))
             await cost(url)
 
 

@@ -47,6 +47,8 @@ _TABLES, _ROWS, _CAREFUL, _NAIVE, _FRAME = "tables", "rows", "careful", "naive",
 #: A contestant that is slower than the naive loop has told enough after so many rounds.
 _SLOW_ROUNDS = 3
 _BEST_OF = 3
+_START_UP_ROUNDS = 13
+_SINGLE_CALLS = 2000
 _WARM_UP_ROWS = 2000
 
 
@@ -105,6 +107,10 @@ class Result:
 
 def _counted(contestant: Contestant, took: Took) -> float:
     return float(took.said["seconds"]) if contestant.kind == _FRAME else took.seconds
+
+
+def _counted_cpu(contestant: Contestant, took: Took) -> float:
+    return float(took.said["cpu_seconds"]) if contestant.kind == _FRAME else took.cpu_seconds
 
 
 class Bench:
@@ -232,7 +238,7 @@ def show_race(bench: Bench, results: list[Result], pairs: int) -> list[dict[str,
                 "kind": result.contestant.kind,
                 "label": result.contestant.label,
                 "contacts_per_second": bench.rows / result.seconds(),
-                "cpu_seconds_a_million": median(one.cpu_seconds for one in result.took) / millions,
+                "cpu_seconds_a_million": median(_counted_cpu(result.contestant, one) for one in result.took) / millions,
                 "peak_mb": max(one.peak_mb for one in result.took),
                 "server_cpu_seconds_a_million": median(result.server_cpu_seconds) / millions,
                 "server_busy": median(result.server_cpu_seconds) / result.seconds(),
@@ -259,15 +265,17 @@ def _times(value: float | None) -> str:
     return "" if value is None else f"{value:.2f} x"
 
 
-def memory(bench: Bench, *, full: bool) -> list[dict[str, Any]]:
-    """Print the peak memory at some sizes; return it."""
+def memory(bench: Bench, known: Mapping[str, float], *, full: bool) -> list[dict[str, Any]]:
+    """Print the peak memory at some sizes, the first of which is known if there was a race; return it."""
     sizes = [bench.rows, bench.rows * 13 // 10, *((bench.rows * 5, bench.rows * 10) if full else ())]
     contestants = [one for one in _FIELD if one.columns == _FIVE and one.kind in {_TABLES, _ROWS, _CAREFUL}]
     contestants = [one for one in contestants if one.needs is None or importlib.util.find_spec(one.needs) is not None]
     print("\n" + f"{'peak memory in MB, five columns':40} " + " ".join(f"{size:>12,}" for size in sizes))
     rows = []
     for one in contestants:
-        peaks = {str(size): bench.run(one, size)[0].peak_mb for size in sizes}
+        peaks = {str(size): bench.run(one, size)[0].peak_mb for size in sizes if size != bench.rows or not known}
+        if known:
+            peaks = {str(bench.rows): known[one.kind]} | peaks
         rows.append({"kind": one.kind, "label": one.label, "peak_mb": peaks})
         print(f"{one.label:40} " + " ".join(f"{peak:>12,.0f}" for peak in peaks.values()))
     for size in sizes[1:]:
@@ -308,7 +316,7 @@ def stalls(bench: Bench) -> list[dict[str, Any]]:
 
 def one_call(bench: Bench) -> dict[str, Any]:
     """Print what a call of one contact costs; return it."""
-    command = bench.program("one_contact", bench.server.url + ADD_CONTACTS, "1000")
+    command = bench.program("one_contact", bench.server.url + ADD_CONTACTS, str(_SINGLE_CALLS))
     said = timed(command, bench.environment, bench.folder).said
     print(f"\n{'one add_contacts of one contact':40} {'µs':>11} {'CPU µs':>8}")
     print(f"{'ours':40} {said['ours_us']:>11.0f} {said['ours_cpu_us']:>8.0f}")
@@ -328,9 +336,10 @@ def start_up(bench: Bench) -> list[dict[str, Any]]:
         "python -c pass": [sys.executable, "-c", "pass"],
     }
     # The first run of each only fills caches.
-    runs = alternate({name: (lambda c=command: timed(c, {}, bench.folder)) for name, command in commands.items()}, 10)
+    rounds = 1 + _START_UP_ROUNDS
+    runs = alternate({name: (lambda c=what: timed(c, {}, bench.folder)) for name, what in commands.items()}, rounds)
     milliseconds = {name: median(one.seconds for one in took[1:]) * 1e3 for name, took in runs.items()}
-    print(f"\n{'start-up, medians of nine':40} {'ms':>11}")
+    print(f"\n{f'start-up, medians of {_START_UP_ROUNDS}':40} {'ms':>11}")
     for name, value in milliseconds.items():
         print(f"{name:40} {value:>11.0f}")
     click, shell, aiohttp, client, _ = milliseconds.values()
@@ -380,6 +389,7 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = arguments.only or sections
     began = time.perf_counter()
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors before the first run")
     with tempfile.TemporaryDirectory() as name, local_server() as server:
         bench = Bench(server, Path(name), arguments.rows)
         results: dict[str, Any] = {"machine": machine(server), "rows": arguments.rows, "contacts_a_call": BATCH}
@@ -392,7 +402,9 @@ def main() -> None:
         if "stalls" in parts:
             results["stalls"] = stalls(bench)
         if "memory" in parts:
-            results["memory"] = memory(bench, full=arguments.full)
+            race_rows = [row for row in results.get("throughput", []) if row["columns"] == _FIVE]
+            known = {row["kind"]: row["peak_mb"] for row in race_rows}
+            results["memory"] = memory(bench, known, full=arguments.full)
     keep(results, arguments.out)
     print(f"all of this took {time.perf_counter() - began:.0f} s")
 
