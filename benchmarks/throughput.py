@@ -47,6 +47,7 @@ _TABLES, _ROWS, _CAREFUL, _NAIVE, _FRAME = "tables", "rows", "careful", "naive",
 #: A contestant that is slower than the naive loop has told enough after so many rounds.
 _SLOW_ROUNDS = 3
 _BEST_OF = 3
+_IDLE_SECONDS = "3"
 _START_UP_ROUNDS = 13
 _SINGLE_CALLS = 2000
 _WARM_UP_ROWS = 2000
@@ -96,9 +97,9 @@ class Result:
         return [one for one in self.rounds if one is not None]
 
     @property
-    def is_ours(self) -> bool:
-        """Whether it is one that the others are compared with."""
-        return self.contestant.kind in {_TABLES, _ROWS}
+    def always_runs(self) -> bool:
+        """Whether it is one that others are compared with, or the one that ours are to beat."""
+        return self.contestant.kind in {_TABLES, _ROWS, _CAREFUL, _NAIVE, _FRAME}
 
     def seconds(self) -> float:
         """The median of the whole process, or of the work alone where only that can be compared."""
@@ -185,11 +186,10 @@ def race(bench: Bench, pairs: int) -> list[Result]:
     """Let all contestants push the same contacts, taking turns."""
     results = [Result(one) for one in _FIELD if bench.able(one)]
     at = {str(number): result for number, result in enumerate(results)}
+    naive = next(result for result in results if result.contestant.kind == _NAIVE)
     for done, order in enumerate(orders(list(at), pairs)):
-        naive = next(result for result in results if result.contestant.kind == _NAIVE)
         for result in (at[name] for name in order):
-            slow = done >= _SLOW_ROUNDS and result.seconds() > naive.seconds()
-            if slow and not result.is_ours and result is not naive:
+            if done >= _SLOW_ROUNDS and not result.always_runs and result.seconds() > naive.seconds():
                 result.rounds.append(None)
                 continue
             took, server = bench.run(result.contestant, bench.rows)
@@ -218,8 +218,8 @@ def frame_ratio(results: list[Result]) -> float | None:
     kinds = {one.contestant.kind: one for one in results if one.contestant.columns == _FIVE}
     if _FRAME not in kinds:
         return None
-    both = zip(kinds[_FRAME].took, kinds[_CAREFUL].rounds, strict=False)
-    return median(careful.said["seconds"] / frame.said["seconds"] for frame, careful in both if careful is not None)
+    both = zip(kinds[_FRAME].took, kinds[_CAREFUL].took, strict=True)
+    return median(careful.said["seconds"] / frame.said["seconds"] for frame, careful in both)
 
 
 def show_race(bench: Bench, results: list[Result], pairs: int) -> list[dict[str, Any]]:
@@ -289,19 +289,16 @@ def stalls(bench: Bench) -> list[dict[str, Any]]:
     ways = {"ours, no polars": "push-rows"}
     if importlib.util.find_spec("polars") is not None:
         ways = {"ours, polars installed": "push"} | ways
-    seconds = [3.0]
 
     def push(how: str) -> Took:
         run_dir = bench.run_dir()
         command = bench.program("heartbeat", how, source, str(BATCH), str(run_dir))
         took = timed(command, bench.environment, bench.folder)
         shutil.rmtree(run_dir)
-        seconds.append(took.said["seconds"])
         return took
 
     def idle() -> Took:
-        # As long as a push: the longest of more beats is longer.
-        return timed(bench.program("heartbeat", "idle", f"{seconds[-1]}"), bench.environment, bench.folder)
+        return timed(bench.program("heartbeat", "idle", _IDLE_SECONDS), bench.environment, bench.folder)
 
     commands = {way: (lambda how=how: push(how)) for way, how in ways.items()} | {"idle": idle}
     runs = alternate(commands, _BEST_OF)
