@@ -261,22 +261,23 @@ async def cost(url: str | None) -> None:
 async def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each line")
+    parser.add_argument("--seconds", type=float, default=15.0, help="for each line")
     seconds = parser.parse_args().seconds
     print(f"{_LIMIT} calls, {seconds:g} s each")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ours, theirs = await one_process(folder, seconds), await the_peer(seconds)
+        ours, theirs = await asyncio.gather(one_process(folder, seconds), the_peer(seconds))
         print(f"ratio: {ours / theirs:.2f} times the accepted calls of aiolimiter")
         # Longer than the rest: where a share has to be found, ten windows are few.
         kinds = "evenly", "as fast as it can", "all at once, hammering"
-        await asyncio.gather(*(beside_a_rival(folder, 3 * seconds, kind) for kind in kinds))
+        side_by_side = [beside_a_rival(folder, 3 * seconds, kind) for kind in kinds]
         if shutil.which("redis-server") is None:
             print("no redis-server on the path: what is shared is not measured")
+            await asyncio.gather(*side_by_side)
             await cost(None)
             return
         async with redis(folder) as url:
-            await three_processes(folder, url, seconds)
+            await asyncio.gather(*side_by_side, three_processes(folder, url, seconds))
             await cost(url)
 
 

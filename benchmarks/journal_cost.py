@@ -1,18 +1,18 @@
 """What the journal costs: a push with a run directory against the same push without one.
 
-Both are whole processes, on the same file, against the same local server, taking turns; the ratio is that of the
-medians.
+Both are whole processes, on the same file, against the same local server, taking turns; the ratio is the
+median of the ratios of the pairs.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import itertools
 import sys
 import tempfile
 from pathlib import Path
 
-from push_csv import ENVIRONMENT, local_server, timed, write_contacts
+from harness import ENVIRONMENT, Took, alternate, local_server, median, timed, write_contacts
 
 _PUSH = """
 import asyncio, sys
@@ -30,22 +30,25 @@ asyncio.run(main(*sys.argv[1:]))
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args()
-    measured: dict[str, list[float]] = {"with a journal": [], "without": []}
-    with tempfile.TemporaryDirectory() as name, local_server() as url:
+    with tempfile.TemporaryDirectory() as name, local_server() as server:
         folder = Path(name)
         contacts = folder / "contacts.csv"
         write_contacts(contacts, arguments.rows)
-        for pair in range(arguments.pairs):
-            for label, run_dir in (("with a journal", f"run-{pair}"), ("without", "")):
-                command = [sys.executable, "-c", _PUSH, str(contacts), run_dir]
-                measured[label].append(timed(command, ENVIRONMENT | {"KORE_HOST": url}, folder)[0])
-    medians = {label: statistics.median(seconds) for label, seconds in measured.items()}
-    for label, seconds in medians.items():
-        print(f"{label:16} {arguments.rows / seconds:>12,.0f} contacts/s")
-    ratio = medians["with a journal"] / medians["without"]
+        numbers = itertools.count()
+
+        def push(run_dir: str) -> Took:
+            command = [sys.executable, "-c", _PUSH, str(contacts), run_dir]
+            return timed(command, ENVIRONMENT | {"KORE_HOST": server.url}, folder)
+
+        ways = {"with a journal": lambda: push(f"run-{next(numbers)}"), "without": lambda: push("")}
+        runs = alternate(ways, arguments.pairs)
+    for label, took in runs.items():
+        print(f"{label:16} {arguments.rows / median(one.seconds for one in took):>12,.0f} contacts/s")
+    both = zip(*runs.values(), strict=True)
+    ratio = median(journal.seconds / without.seconds for journal, without in both)
     print(f"ratio: a push with a journal takes {ratio:.2f} times as long as one without")
 
 

@@ -1,6 +1,7 @@
-"""A server that answers as fast as Python can, from memory, so that clients are what is measured.
+"""A server that answers as fast as Python can, from memory, where nginx is not installed.
 
 It plays the listing of lists and `addContacts`, reads bodies without looking at them, and prints its port.
+`/calls` tells how many uploads it has answered.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 
-_LISTING = {
+LISTING = {
     "status": "success",
     "message": "",
     "data": [{"_id": "cl-1", "name": "Bench", "allowDuplicates": False}],
 }
-_QUEUED = {"message": "Adding contacts to public list is in progress"}
+QUEUED = {"message": "Adding contacts to public list is in progress"}
 
 
 def _answer(value: object) -> bytes:
@@ -23,8 +24,9 @@ def _answer(value: object) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    listing = _answer(_LISTING)
-    queued = _answer(_QUEUED)
+    listing = _answer(LISTING)
+    queued = _answer(QUEUED)
+    calls = 0
 
     def __init__(self) -> None:
         self._head = b""
@@ -42,7 +44,7 @@ class _Connection(asyncio.Protocol):
             if not end:
                 return
             self._head = b""
-            self._answer = self.queued if b"/addContacts " in head[:200] else self.listing
+            self._answer = self._answer_to(head[:200])
             lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
             self._left = int(lengths[0].split(b":")[1]) if lengths else 0
             data = rest
@@ -50,6 +52,12 @@ class _Connection(asyncio.Protocol):
         if self._left <= 0:
             self._left = 0
             self._transport.write(self._answer)
+
+    def _answer_to(self, head: bytes) -> bytes:
+        if b"/addContacts " in head:
+            _Connection.calls += 1
+            return self.queued
+        return _answer(self.calls) if head.startswith(b"GET /calls ") else self.listing
 
 
 async def _serve() -> None:

@@ -1,6 +1,6 @@
-"""The peer: what a script does that has to push a CSV file today. `csv.DictReader`, `json` and aiohttp.
+"""The plain loop: what a script does that has to push a CSV file today. `csv.DictReader`, `json` and aiohttp.
 
-It keeps no account, no duplicates, no budget; eight calls at once, as many contacts in each as ours.
+It keeps no account, no duplicates, no budget, and checks nothing; eight calls at once.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
+from common import HEADERS, IN_FLIGHT, arguments, told
 
 
 def _batches(path: Path, size: int) -> Iterator[list[dict[str, str]]]:
@@ -29,13 +28,12 @@ def _batches(path: Path, size: int) -> Iterator[list[dict[str, str]]]:
 
 
 async def _main(url: str, path: Path, size: int) -> None:
-    headers = {"auth": "token", "iid": "st-1", "accountId": "1", "Content-Type": "application/json"}
-    slots = asyncio.Semaphore(8)
+    slots = asyncio.Semaphore(IN_FLIGHT)
 
     async def send(session: aiohttp.ClientSession, batch: list[dict[str, str]]) -> None:
         try:
-            body: dict[str, Any] = {"contact_list_name": "Bench", "data": batch}
-            async with session.post(url, data=json.dumps(body).encode(), headers=headers) as reply:
+            body = json.dumps({"contact_list_name": "Bench", "data": batch}).encode()
+            async with session.post(url, data=body, headers=HEADERS) as reply:
                 assert "in progress" in (await reply.json())["message"]
         finally:
             slots.release()
@@ -47,4 +45,5 @@ async def _main(url: str, path: Path, size: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
+    with told():
+        asyncio.run(_main(*arguments()))
