@@ -79,8 +79,10 @@ class Screen:
             found = found.without(barred)
         if self.seen is not None:
             first = self.seen.first_rows(found.keys, found.rows)
-            if first != found.rows:
+            again: list[int] = []
+            if first is not found.rows:
                 again = [index for index, row in enumerate(found.rows) if first[index] != row]
+            if again:
                 reasons = [f"duplicate of row {first[index]}" for index in again]
                 made.append(_left_out(State.DUPLICATE, found, again, reasons))
                 found = found.without(again)
