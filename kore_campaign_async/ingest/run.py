@@ -24,7 +24,7 @@ from kore_campaign_async.budget import possible_calls
 from kore_campaign_async.client import Attempt, CampaignClient
 from kore_campaign_async.config import IngestOptions, Plan, Progress
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError, SourceError
-from kore_campaign_async.ingest.batching import Batcher
+from kore_campaign_async.ingest.batching import Batcher, as_objects
 from kore_campaign_async.ingest.breaker import Breaker
 from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.journal import Known
@@ -90,8 +90,9 @@ class Screen:
 
     def _feed(self, found: Sorted) -> list[Batch | Settled]:
         """Batch what is to be sent, and settle what an earlier part of this run has settled."""
+        encode = found.encode or as_objects
         if not self.known or not found.rows or found.rows[0] > self.known[-1].last_row:
-            return [*self.batcher.feed(found.rows, found.contacts, found.records)]
+            return [*self.batcher.feed(found.rows, found.contacts, found.records, encode=encode)]
         made: list[Batch | Settled] = []
         begin = 0
         while begin < len(found.rows):
@@ -99,7 +100,8 @@ class Screen:
             rows, records = found.rows[begin:end], found.records[begin:end]
             in_doubt = known is not None and known.state in {None, State.UNCERTAIN}
             if known is None or (in_doubt and self.resend):
-                made += self.batcher.feed(rows, found.contacts[begin:end], records, in_doubt=in_doubt)
+                contacts = found.contacts[begin:end]
+                made += self.batcher.feed(rows, contacts, records, in_doubt=in_doubt, encode=encode)
             else:
                 # A batch is a range of rows: it must not reach over rows that are settled.
                 made += self.batcher.flush()
