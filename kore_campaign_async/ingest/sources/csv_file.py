@@ -9,10 +9,10 @@ from typing import Any, Final
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.matching import usual_field
-from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
+from kore_campaign_async.ingest.records import BAD_ROW, Broken, Cells, Record, Slice
 from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, SLICE_RECORDS, mapping_cells
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
-from kore_campaign_async.ingest.sources.csv_text import CsvRecords
+from kore_campaign_async.ingest.sources.csv_text import CsvRecords, plain_cells
 
 _OUTCOME_COLUMNS: Final = ("row", "reason")
 
@@ -43,6 +43,8 @@ class CsvFile:
         self._ahead_suspect = False
         self._drop = 0
         self._mappings = False
+        # About as many as the lines of a slice have.
+        self._slice_characters = 1 << 15
 
     async def open(self) -> None:
         """Read the header, and the first record behind it. SourceError tells what is wrong."""
@@ -81,7 +83,7 @@ class CsvFile:
                 yield self._slice(row, part, suspect=suspect)
                 row += len(part)
 
-    def _slice(self, row: int, part: list[list[str] | Broken], *, suspect: bool) -> Slice:
+    def _slice(self, row: int, part: Sequence[list[str] | Broken], *, suspect: bool) -> Slice:
         """A slice of the source's own records, without what a run added to them."""
         if not self._drop:
             return Slice(row, part, suspect)
@@ -93,19 +95,54 @@ class CsvFile:
             else Slice(row, own, suspect)
         )
 
-    async def _parsed(self) -> AsyncGenerator[tuple[list[list[str] | Broken], bool], None]:
-        while True:
-            final = not self._block
-            lines = self._cutter.flush() if final else self._cutter.feed(self._block)
-            for start in range(0, max(1, len(lines)), SLICE_RECORDS):
-                part = lines[start : start + SLICE_RECORDS]
-                records = self._records.feed(part, final=final and start + SLICE_RECORDS >= len(lines))
-                # A record of several lines can hold more than each of them.
-                yield records, not (self._records.plain and are_clean(part))
-                await asyncio.sleep(0)
-            if final:
-                return
+    async def _parsed(self) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
+        while self._block:
+            text = self._cutter.whole(self._block)
+            start = 0
+            while start < len(text) and self._cutter.is_plain:
+                end = self._end_of_slice(text, start)
+                part = text[start:end]
+                start = end
+                if (cells := self._plain(part)) is not None:
+                    yield cells, False
+                    await asyncio.sleep(0)
+                    continue
+                async for records in self._read(self._cutter.cut(part)):
+                    yield records
+            if not self._cutter.is_plain:
+                async for records in self._read(self._cutter.cut(text)):
+                    yield records
             self._block = await self._blocks.read()
+        async for records in self._read(self._cutter.flush(), final=True):
+            yield records
+
+    def _end_of_slice(self, text: str, start: int) -> int:
+        """Where a slice ends that begins here: behind the last line of those that are not too many."""
+        while True:
+            end = text.rfind("\n", start, start + self._slice_characters) + 1
+            end = end or text.find("\n", start) + 1 or len(text)
+            rows = max(1, text.count("\n", start, end))
+            # A little less than what would just do, so that most slices are found at once.
+            self._slice_characters = max(1, (end - start) * SLICE_RECORDS // rows * 31 // 32)
+            if rows <= SLICE_RECORDS:
+                return end
+
+    def _plain(self, text: str) -> Cells | None:
+        """The records of lines that can be read at once; None if they need a closer look."""
+        if self.header is None or self._drop or self._records.is_open:
+            return None
+        cells = plain_cells(text, len(self.header))
+        return None if cells is None else Cells(cells, len(self.header))
+
+    async def _read(
+        self, lines: list[str], *, final: bool = False
+    ) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
+        for start in range(0, max(1, len(lines)), SLICE_RECORDS):
+            part = lines[start : start + SLICE_RECORDS]
+            records = self._records.feed(part, final=final and start + SLICE_RECORDS >= len(lines))
+            # A record of several lines can hold more than each of them.
+            yield records, not (self._records.plain and are_clean(part))
+            await asyncio.sleep(0)
 
     def rest(self) -> Sequence[Record]:
         """Nothing: a file's records are taken slice by slice."""
@@ -134,7 +171,10 @@ class CsvFile:
         self._blocks.close()
 
 
-def _parts(items: list[Any]) -> Iterator[list[Any]]:
+def _parts(items: Sequence[list[str] | Broken]) -> Iterator[Sequence[list[str] | Broken]]:
+    if 0 < len(items) <= SLICE_RECORDS:
+        yield items
+        return
     for start in range(0, len(items), SLICE_RECORDS):
         yield items[start : start + SLICE_RECORDS]
 

@@ -12,6 +12,7 @@ import re
 from itertools import accumulate, chain, islice
 from typing import Final
 
+from kore_campaign_async import wire
 from kore_campaign_async.ingest.records import UNCLOSED_QUOTE, VALUE_TOO_LONG, Broken
 
 CELL_CHARACTERS: Final = 1 << 16
@@ -35,6 +36,11 @@ class CsvRecords:
     def __init__(self) -> None:
         self.plain = True
         self._kept: list[str] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a record is kept for the next call."""
+        return bool(self._kept)
 
     def feed(self, lines: list[str], *, final: bool = False) -> list[list[str] | Broken]:
         """Take the lines that follow those of the last call; return the records that are whole.
@@ -85,6 +91,46 @@ class CsvRecords:
                 records.append(_torn(reason, lines[start]))
                 start += 1
         return records
+
+
+def plain_cells(text: str, width: int) -> list[str] | None:
+    """The cells of whole lines, one behind the other; None if the text needs a closer look.
+
+    They are what `CsvRecords` would make of the lines, each a record of so many cells. No cell holds anything that
+    JSON writes otherwise than UTF-8 does, is not Unicode, or is longer than the API takes.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    if '"' in text or "\r" in text or "\\" in text or not text.endswith("\n"):
+        return None
+    # A cell for each line's end shows whether all lines have equally many.
+    cells = text.replace("\n", ",\n,").split(",")
+    lines = len(cells) // (width + 1)
+    if len(cells) != lines * (width + 1) + 1 or cells[width :: width + 1] != ["\n"] * lines:
+        return None
+    del cells[width :: width + 1], cells[-1]
+    # A blank line is no record, and only here it has the right width.
+    if width == 1 and "" in cells:
+        return None
+    if not _are_short(text) and max(map(len, cells)) > wire.CHARACTERS_A_VALUE:
+        return None
+    try:
+        # Much faster than to search for a character of many: only the line ends may need an escape.
+        escaped = len(wire.dumps(text)) - len(text.encode()) - len('""')
+    except (TypeError, UnicodeEncodeError):
+        return None
+    return cells if escaped == lines else None
+
+
+def _are_short(text: str) -> bool:
+    """Whether no line is longer than a value may be."""
+    start, end = 0, len(text)
+    while start < end:
+        after = text.rfind("\n", start, start + wire.CHARACTERS_A_VALUE + 1) + 1
+        if not after:
+            return False
+        start = after
+    return True
 
 
 def _one_a_line(lines: list[str]) -> list[list[str]] | None:
