@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kore_campaign_async.ingest.records import Broken
 from kore_campaign_async.ingest.sources import csv_text
-from kore_campaign_async.ingest.sources.csv_text import CELL_CHARACTERS, CsvRecords, plain_cells
+from kore_campaign_async.ingest.sources.csv_text import CELL_CHARACTERS, CsvRecords, clean_cells, plain_cells
 
 MEGABYTES_10 = 10 << 20
 
@@ -262,6 +262,12 @@ def test_the_work_grows_with_the_text_alone(work: Callable[[str], int], lines: l
 # Many lines at once
 
 
+def plain(text: str, width: int) -> list[str] | None:
+    cells = plain_cells(text, width)
+    assert cells is None or cells.width == width
+    return None if cells is None else cells.flat
+
+
 odd_cells = st.one_of(
     st.sampled_from(["", " ", "a b", "é€😀", "\u00a0", "\u3000", "\u2028", "\x85", "x" * 300, "x" * 301]),
     st.text(st.sampled_from('ab,"\\\n\r\0\t\x1f\x7fé😀\ud800\udcff\x0b\x1c') | st.characters(), max_size=3),
@@ -283,7 +289,7 @@ def test_plain_lines_are_what_the_reader_makes_of_them(
 ) -> None:
     """And hold nothing that JSON writes otherwise, nor a value too long."""
     text = end.join(map(",".join, table)) + end * ended
-    cells = plain_cells(text, width)
+    cells = plain(text, width)
     if cells is None:
         return
     records = whole(read(text))
@@ -302,7 +308,7 @@ def test_plain_lines_are_what_the_reader_makes_of_them(
 )
 def test_usual_lines_are_plain(end: str, table: list[tuple[str, str]]) -> None:
     text = "".join(f"{first},{second}{end}" for first, second in table)
-    assert plain_cells(text, 2) == [cell for row in table for cell in row]
+    assert plain(text, 2) == [cell for row in table for cell in row]
 
 
 @pytest.mark.parametrize(
@@ -327,14 +333,28 @@ def test_usual_lines_are_plain(end: str, table: list[tuple[str, str]]) -> None:
     ],
 )
 def test_what_needs_a_closer_look_is_not_plain(text: str) -> None:
-    assert plain_cells(text, 2) is None
-    assert plain_cells(text.replace("\n", "\r\n"), 2) is None
+    assert plain(text, 2) is None
+    assert plain(text.replace("\n", "\r\n"), 2) is None
 
 
 def test_a_blank_line_among_single_cells_is_not_plain() -> None:
-    assert plain_cells("a\n\nb\n", 1) is None
-    assert plain_cells("a\nb\n", 1) == ["a", "b"]
+    assert plain("a\n\nb\n", 1) is None
+    assert plain("a\nb\n", 1) == ["a", "b"]
 
 
 def test_long_lines_of_short_values_are_plain() -> None:
-    assert plain_cells(f"{'x' * 300},{'y' * 300}\na,b\n", 2) == ["x" * 300, "y" * 300, "a", "b"]
+    assert plain(f"{'x' * 300},{'y' * 300}\na,b\n", 2) == ["x" * 300, "y" * 300, "a", "b"]
+
+
+def test_records_read_with_care_are_cells_where_json_escapes_nothing() -> None:
+    """Commas do no harm, nor do quotes around a cell."""
+    records = read('1,"Diaz, Ana"\n2,é😀\n')
+    cells = clean_cells(records, 2)
+    assert cells is not None
+    assert list(cells) == records
+    assert clean_cells(records, 3) is None
+    assert clean_cells(read("1,a\n2\n"), 2) is None
+    assert clean_cells([], 2) is None
+    assert clean_cells([["1", "a"], Broken("bad_row", "x")], 2) is None
+    for odd in ['"', "\\", "\n", "\t", "\x1f", "\0", "\ud800", "\udcff"]:
+        assert clean_cells([["1", "a"], ["2", f"a{odd}b"]], 2) is None

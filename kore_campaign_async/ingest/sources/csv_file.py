@@ -9,10 +9,10 @@ from typing import Any, Final
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.matching import usual_field
-from kore_campaign_async.ingest.records import BAD_ROW, Broken, Cells, Record, Slice
+from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
 from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, SLICE_RECORDS, mapping_cells
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
-from kore_campaign_async.ingest.sources.csv_text import CsvRecords, plain_cells
+from kore_campaign_async.ingest.sources.csv_text import CsvRecords, clean_cells, plain_cells
 
 _OUTCOME_COLUMNS: Final = ("row", "reason")
 
@@ -97,24 +97,30 @@ class CsvFile:
 
     async def _parsed(self) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
         while self._block:
-            text = self._cutter.whole(self._block)
-            start = 0
-            while start < len(text) and self._cutter.is_plain:
-                end = self._end_of_slice(text, start)
-                part = text[start:end]
-                start = end
-                if (cells := self._plain(part)) is not None:
-                    yield cells, False
-                    await asyncio.sleep(0)
-                    continue
-                async for records in self._read(self._cutter.cut(part)):
-                    yield records
-            if not self._cutter.is_plain:
-                async for records in self._read(self._cutter.cut(text)):
-                    yield records
+            for part in self._whole_lines(self._cutter.whole(self._block)):
+                yield part
+                await asyncio.sleep(0)
             self._block = await self._blocks.read()
-        async for records in self._read(self._cutter.flush(), final=True):
-            yield records
+        for part in self._with_care(self._cutter.flush(), final=True):
+            yield part
+            await asyncio.sleep(0)
+
+    def _whole_lines(self, text: str) -> Iterator[tuple[Sequence[list[str] | Broken], bool]]:
+        """Records of a text of whole lines, and whether they are suspect; at once where that is possible."""
+        if not self._cutter.is_plain:
+            yield from self._with_care(self._cutter.cut(text))
+            return
+        start = 0
+        while start < len(text):
+            end = self._end_of_slice(text, start)
+            part = text[start:end]
+            start = end
+            width = self._width
+            cells = None if width is None or self._records.is_open else plain_cells(part, width)
+            if cells is not None:
+                yield cells, False
+            else:
+                yield from self._with_care(self._cutter.cut(part))
 
     def _end_of_slice(self, text: str, start: int) -> int:
         """Where a slice ends that begins here: behind the last line of those that are not too many."""
@@ -127,22 +133,21 @@ class CsvFile:
             if rows <= SLICE_RECORDS:
                 return end
 
-    def _plain(self, text: str) -> Cells | None:
-        """The records of lines that can be read at once; None if they need a closer look."""
-        if self.header is None or self._drop or self._records.is_open:
-            return None
-        cells = plain_cells(text, len(self.header))
-        return None if cells is None else Cells(cells, len(self.header))
+    @property
+    def _width(self) -> int | None:
+        """How many cells a usual record has; None where records must be lists, for `open` or for what a run wrote."""
+        return None if self.header is None or self._drop else len(self.header)
 
-    async def _read(
+    def _with_care(
         self, lines: list[str], *, final: bool = False
-    ) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
+    ) -> Iterator[tuple[Sequence[list[str] | Broken], bool]]:
         for start in range(0, max(1, len(lines)), SLICE_RECORDS):
             part = lines[start : start + SLICE_RECORDS]
             records = self._records.feed(part, final=final and start + SLICE_RECORDS >= len(lines))
             # A record of several lines can hold more than each of them.
-            yield records, not (self._records.plain and are_clean(part))
-            await asyncio.sleep(0)
+            suspect = not (self._records.plain and are_clean(part))
+            cells = None if suspect or self._width is None else clean_cells(records, self._width)
+            yield records if cells is None else cells, suspect
 
     def rest(self) -> Sequence[Record]:
         """Nothing: a file's records are taken slice by slice."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from itertools import accumulate, chain, islice
 from typing import Final
 
 from kore_campaign_async import wire
-from kore_campaign_async.ingest.records import UNCLOSED_QUOTE, VALUE_TOO_LONG, Broken
+from kore_campaign_async.ingest.records import UNCLOSED_QUOTE, VALUE_TOO_LONG, Broken, Cells
 
 CELL_CHARACTERS: Final = 1 << 16
 #: Quotes that open and close over lines without end make a record that never ends: here it is torn.
@@ -93,8 +94,8 @@ class CsvRecords:
         return records
 
 
-def plain_cells(text: str, width: int) -> list[str] | None:
-    """The cells of whole lines, one behind the other; None if the text needs a closer look.
+def plain_cells(text: str, width: int) -> Cells | None:
+    """The records of whole lines; None if the text needs a closer look.
 
     They are what `CsvRecords` would make of the lines, each a record of so many cells. No cell holds anything that
     JSON writes otherwise than UTF-8 does, is not Unicode, or is longer than the API takes.
@@ -114,12 +115,32 @@ def plain_cells(text: str, width: int) -> list[str] | None:
         return None
     if not _are_short(text) and max(map(len, cells)) > wire.CHARACTERS_A_VALUE:
         return None
-    try:
-        # Much faster than to search for a character of many: only the line ends may need an escape.
-        escaped = len(wire.dumps(text)) - len(text.encode()) - len('""')
-    except (TypeError, UnicodeEncodeError):
+    return Cells(cells, width) if _escapes(text) == lines else None
+
+
+def clean_cells(records: Sequence[list[str] | Broken], width: int) -> Cells | None:
+    """Records that were read with care, on the same terms as those of `plain_cells`.
+
+    Args:
+        records: of lines that are clean.
+        width: how many cells each must have.
+    """
+    lists = [record for record in records if isinstance(record, list)]
+    if len(lists) < len(records) or set(map(len, lists)) != {width}:
         return None
-    return cells if escaped == lines else None
+    cells = [*chain.from_iterable(lists)]
+    return Cells(cells, width) if _escapes("".join(cells)) == 0 else None
+
+
+def _escapes(text: str) -> int:
+    """How many bytes a text has more as JSON than in UTF-8; less than none if it is not Unicode.
+
+    Much faster than to search for each character that JSON escapes.
+    """
+    try:
+        return len(wire.dumps(text)) - len(text.encode()) - len('""')
+    except (TypeError, UnicodeEncodeError):
+        return -1
 
 
 def _are_short(text: str) -> bool:
