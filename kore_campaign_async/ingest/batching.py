@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
 from kore_campaign_async import wire
 from kore_campaign_async.config import BatchLimits
-from kore_campaign_async.ingest.records import Batch, Record
+from kore_campaign_async.ingest.records import Batch, Record, joined
 
 
 def as_objects(contacts: Any) -> bytes:
@@ -105,7 +104,6 @@ class Batcher:
         if not self._rows:
             return []
         self._number += 1
-        records = self._records[0] if len(self._records) == 1 else [*chain.from_iterable(self._records)]
-        batch = Batch(self._number, self._rows, b",".join(self._encoded), records, self._in_doubt)
+        batch = Batch(self._number, self._rows, b",".join(self._encoded), joined(self._records), self._in_doubt)
         self._bytes, self._encoded, self._rows, self._records = 0, [], [], []
         return [batch]

@@ -16,7 +16,7 @@ from attrs import define, frozen
 
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.matching import Shape
-from kore_campaign_async.ingest.normalise import BLANKS, Normaliser, Sorted, time_zones
+from kore_campaign_async.ingest.normalise import BLANKS, Normaliser, Singly, time_zones
 from kore_campaign_async.ingest.records import Record, Slice, TableSlice
 
 _NUMBER: Final = r"^\+?[1-9][0-9]{6,14}$"
@@ -205,7 +205,7 @@ class ColumnNormaliser:
     def _with_odd(self, part: TableSlice, table: pl.DataFrame, good: pl.Series) -> SortedTable:
         """Let the rules for rows judge what is left, and put its contacts where they belong."""
         odd = (~good).arg_true()
-        found = Sorted()
+        found = Singly()
         for at, cells in zip(odd.to_list(), part.frame[odd].iter_rows(), strict=True):
             self.rows.sort_one(part.first + at, list(cells), found, suspect=True)
         table = table.filter(good)
@@ -251,12 +251,12 @@ class NumbersOfTables:
     def __init__(self) -> None:
         self._runs: list[pl.DataFrame] = []
 
-    def first_rows(self, keys: Sequence[int], rows: Sequence[int]) -> list[int]:
-        """Note numbers' rows; return the row at which each came first, which is its own if it is new."""
+    def first_rows(self, keys: Sequence[int], rows: Sequence[int]) -> Sequence[int]:
+        """Note numbers' rows; return the row at which each came first: `rows` itself if all are new."""
         if not keys:
-            return []
+            return rows
         first = self.first_of(pl.Series(keys, dtype=pl.UInt64), pl.Series(rows, dtype=pl.UInt32))
-        return list(rows) if first is None else first.to_list()
+        return rows if first is None else first.to_list()
 
     def first_of(self, keys: pl.Series, rows: pl.Series) -> pl.Series | None:
         """The same for columns; None if all numbers are new."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import zoneinfo
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -27,8 +27,10 @@ from kore_campaign_async.ingest.records import (
     TOO_MANY_COLUMNS,
     VALUE_TOO_LONG,
     Broken,
+    Cells,
     Record,
     Slice,
+    picked,
 )
 
 # ASCII, since other digits would pass else; fullmatch, since `$` would let a line end through.
@@ -37,6 +39,12 @@ _E164 = re.compile(r"\+?[1-9]\d{6,14}", re.ASCII).fullmatch
 # Blanks are those that stay on a line: a line end in a number is a torn record, not a separator.
 BLANKS: Final = "\t \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _SEPARATORS: Final = dict.fromkeys(map(ord, BLANKS + "-.()/"))
+
+_SMALLEST_KEY: Final = 10**6
+_LARGEST_KEY: Final = 10**15 - 1
+
+# Stands for an absent field where contacts are cells; no cell of them holds it.
+_ABSENT: Final = "\0"
 
 #: Named anew whenever this file, or what it calls, judges a contact otherwise than before.
 RULES: Final = "1"
@@ -50,6 +58,24 @@ def clean_number(text: str) -> str | None:
         return text
     text = text.translate(_SEPARATORS)
     return text if _E164(text) else None
+
+
+def _keys(numbers: Sequence[str]) -> list[int] | None:
+    """The numbers as integers if all have the shape of E.164, read as one array of JSON. None says nothing."""
+    text = ",".join(numbers)
+    if "+" in text:
+        text = ("," + text).replace(",+", ",")[1:]
+    # JSON would take each of these; of all else that no number has it takes nothing.
+    if any(sign in text for sign in '+-.eE \t\r\n[]{}tfn"'):
+        return None
+    try:
+        keys: list[int] = wire.loads(f"[{text}]")
+    except ValueError:
+        return None
+    # Where a cell holds a comma there are more of them.
+    if len(keys) != len(numbers) or not keys or min(keys) < _SMALLEST_KEY or max(keys) > _LARGEST_KEY:
+        return None
+    return keys
 
 
 @functools.cache
@@ -119,21 +145,56 @@ def text_of(value: Any) -> str | None:
         return None
 
 
+class Template:
+    """Writes contacts of one shape as JSON.
+
+    Args:
+        shape: of the cells; no column is without a name.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        names = [wire.dumps(name).decode() for name in shape.names]
+        # What stands before each cell. Behind the last one of a contact stands what is before the next one's first.
+        self._before = [f'"}},{{{names[0]}:"', *(f'","{name[1:]}:"' for name in names[1:])]
+        self._absent = [
+            f'{name}:"{_ABSENT}",' if index < shape.number else f',{name}:"{_ABSENT}"'
+            for index, name in enumerate(names)
+        ]
+
+    def encode(self, contacts: Cells) -> bytes:
+        """JSON objects with commas between them, byte for byte those of the same contacts as mappings.
+
+        The cells hold nothing that JSON escapes; an absent field is the mark that `_ABSENT` names.
+        """
+        pieces = [""] * (2 * len(contacts.flat))
+        pieces[::2] = self._before * len(contacts)
+        pieces[1::2] = contacts.flat
+        pieces[0] = pieces[0][len('"},') :]
+        pieces.append('"}')
+        text = "".join(pieces)
+        if _ABSENT in text:
+            for absent in self._absent:
+                text = text.replace(absent, "")
+        return text.encode()
+
+
 @define
 class Sorted:
     """A slice's contacts, in parallel lists, and its rejected records with their rows and reason codes.
 
     Attributes:
         keys: the numbers, as integers: `+` makes no difference.
-        contacts: the fields on the wire.
+        contacts: the fields on the wire; mappings, or what `encode` takes.
         records: the source's own.
+        encode: makes JSON of contacts that are no mappings.
     """
 
-    rows: list[int] = field(factory=list)
-    keys: list[int] = field(factory=list)
-    contacts: list[dict[str, str]] = field(factory=list)
-    records: list[Record] = field(factory=list)
-    rejected: list[tuple[int, str, Record]] = field(factory=list)
+    rows: Sequence[int]
+    keys: Sequence[int]
+    contacts: Sequence[Any]
+    records: Sequence[Record]
+    rejected: Sequence[tuple[int, str, Record]]
+    encode: Callable[[Any], bytes] | None = None
 
     def without(self, indices: Collection[int]) -> Sorted:
         """The contacts but those at these indices."""
@@ -146,13 +207,25 @@ class Sorted:
         return self._picked(sorted(range(len(self.rows)), key=self.rows.__getitem__))
 
     def _picked(self, indices: list[int]) -> Sorted:
-        return Sorted(
-            [self.rows[index] for index in indices],
-            [self.keys[index] for index in indices],
-            [self.contacts[index] for index in indices],
-            [self.records[index] for index in indices],
-            self.rejected,
+        rows, keys, contacts, records = (
+            picked(items, indices) for items in (self.rows, self.keys, self.contacts, self.records)
         )
+        return Sorted(rows, keys, contacts, records, self.rejected, self.encode)
+
+
+@define
+class Singly:
+    """What was sorted one by one."""
+
+    rows: list[int] = field(factory=list)
+    keys: list[int] = field(factory=list)
+    contacts: list[dict[str, str]] = field(factory=list)
+    records: list[Record] = field(factory=list)
+    rejected: list[tuple[int, str, Record]] = field(factory=list)
+
+    def sorted(self) -> Sorted:
+        """The same in the form of all slices."""
+        return Sorted(self.rows, self.keys, self.contacts, self.records, self.rejected)
 
 
 @define
@@ -169,27 +242,68 @@ class Normaliser:
     column_map: Mapping[str, str]
     room: int
     _shapes: dict[tuple[Any, ...], Shape | str] = field(factory=dict, init=False, repr=False)
+    _template: Template | None = field(default=None, init=False, repr=False)
 
     def sort(self, part: Slice) -> Sorted:
         """Sort a slice's records into contacts and rejected ones."""
         shape = self.table
         records = part.records
         if shape is not None and not part.suspect and self._is_plain(shape, records):
+            if isinstance(records, Cells):
+                return self._sort_cells(shape, part.first, records)
             return self._sort_table(shape, part.first, records)  # type: ignore[arg-type]  # plain: all are lists
-        result = Sorted()
+        result = Singly()
         for row, record in enumerate(records, part.first):
             self.sort_one(row, record, result, suspect=part.suspect)
-        return result
+        return result.sorted()
 
     def _is_plain(self, shape: Shape, records: Sequence[Record]) -> bool:
         """Whether all records are lists of cells, one for each name, which can't make a contact too large."""
+        if shape.nameless or shape.most_bytes > self.room or len(shape.names) > wire.COLUMNS_A_CONTACT:
+            return False
+        if isinstance(records, Cells):
+            return records.width == len(shape.names)
         return (
-            not shape.nameless
-            and shape.most_bytes <= self.room
-            and len(shape.names) <= wire.COLUMNS_A_CONTACT
-            and set(map(type, records)) == {list}
-            and set(map(len, records)) == {len(shape.names)}  # type: ignore[arg-type]  # all are lists
+            set(map(type, records)) == {list} and set(map(len, records)) == {len(shape.names)}  # type: ignore[arg-type]  # all are lists
         )
+
+    def _sort_cells(self, shape: Shape, first: int, records: Cells) -> Sorted:
+        """The same as `_sort_table` for cells that hold nothing JSON escapes: no contact becomes a mapping."""
+        width = records.width
+        cells = records.flat
+        numbers = cells[shape.number :: width]
+        keys: Sequence[int | None] | None = _keys(numbers)
+        changed: dict[int, list[str]] = {}
+        if keys is None:
+            cleaned = [clean_number(number) for number in numbers]
+            keys = [None if number is None else int(number) for number in cleaned]
+            changed[shape.number] = [number or "" for number in cleaned]
+        bad = {index for index, key in enumerate(keys) if key is None} if changed else set()
+        for column in range(width):
+            values = numbers if column == shape.number else cells[column::width]
+            if column == shape.time_zone:
+                known = time_zones()
+                if known.issuperset(values):
+                    continue
+                bad.update(i for i, zone in enumerate(values) if zone not in known and zone and not zone.isspace())
+            # An empty or blank text has nothing left when it is stripped.
+            if column != shape.number and not all(map(str.strip, values)):
+                changed[column] = [_ABSENT if not value or value.isspace() else value for value in values]
+        contacts = records
+        if changed:
+            contacts = Cells(cells.copy(), width)
+            for column, values in changed.items():
+                contacts.flat[column::width] = values
+        rejected: list[tuple[int, str, Record]] = []
+        for index in sorted(bad):
+            reason = self._of_cells(records[index], suspect=False)
+            assert isinstance(reason, str)  # noqa: S101  these are the rules by which it is bad
+            rejected.append((first + index, reason, records[index]))
+        if self._template is None:
+            self._template = Template(shape)
+        rows = range(first, first + len(records))
+        result = Sorted(rows, keys, contacts, records, rejected, self._template.encode)  # type: ignore[arg-type]  # those without a key are left out
+        return result.without(bad) if bad else result
 
     def _sort_table(self, shape: Shape, first: int, records: Sequence[list[str]]) -> Sorted:
         """Check whole columns at once; only what fails there is looked at one by one."""
@@ -214,12 +328,12 @@ class Normaliser:
             ]
         else:
             contacts = [dict(zip(names, cells)) for cells in plain]  # noqa: B905  _is_plain saw to it
-        result = Sorted(rows, list(map(int, numbers)), contacts, list(plain))
+        result = Singly(rows, list(map(int, numbers)), contacts, list(plain))
         for index in sorted(odd):
             self.sort_one(first + index, records[index], result, suspect=False)
-        return result.in_order() if odd else result
+        return result.sorted().in_order() if odd else result.sorted()
 
-    def sort_one(self, row: int, record: Record, result: Sorted, *, suspect: bool) -> None:
+    def sort_one(self, row: int, record: Record, result: Singly, *, suspect: bool) -> None:
         """Sort one record into contacts or rejected ones."""
         if isinstance(record, list):
             sorted_out = self._of_cells(record, suspect=suspect)

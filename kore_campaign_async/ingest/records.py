@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from attrs import field, frozen
 
@@ -45,8 +46,61 @@ class Broken:
     text: str = field(repr=False)
 
 
+class Cells(Sequence[list[str]]):
+    """Records of equally many cells, which become lists only for whoever looks at one.
+
+    Args:
+        flat: the cells of all records, one record behind the other.
+        width: how many cells a record has.
+    """
+
+    __slots__ = ("flat", "width")
+
+    def __init__(self, flat: list[str], width: int) -> None:
+        self.flat = flat
+        self.width = width
+
+    def __len__(self) -> int:
+        return len(self.flat) // self.width
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return (self.flat[at : at + self.width] for at in range(0, len(self.flat), self.width))
+
+    @overload
+    def __getitem__(self, index: int) -> list[str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Cells: ...
+    def __getitem__(self, index: int | slice) -> list[str] | Cells:
+        places = range(len(self))[index]
+        if isinstance(places, int):
+            return self.flat[places * self.width : (places + 1) * self.width]
+        if places.step == 1:
+            return Cells(self.flat[places.start * self.width : places.stop * self.width], self.width)
+        return self.picked(places)
+
+    def picked(self, indices: Iterable[int]) -> Cells:
+        """The records at these indices."""
+        flat, width = self.flat, self.width
+        return Cells([cell for index in indices for cell in flat[index * width : (index + 1) * width]], width)
+
+
 #: A table's cells, a mapping, or what could not be read as either.
 Record = list[str] | Mapping[Any, Any] | Broken
+
+
+def picked(items: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
+    """The items at these indices."""
+    return items.picked(indices) if isinstance(items, Cells) else [items[index] for index in indices]
+
+
+def joined(parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
+    """Records of several parts as one sequence."""
+    if len(parts) == 1:
+        return parts[0]
+    tables = [part for part in parts if isinstance(part, Cells)]
+    if len(tables) < len(parts) or len({table.width for table in tables}) > 1:
+        return [*chain.from_iterable(parts)]
+    return Cells([*chain.from_iterable(table.flat for table in tables)], tables[0].width)
 
 
 @frozen

@@ -18,8 +18,8 @@ from kore_campaign_async.ingest.records import Batch, Record, Settled, Slice, St
 class Seen(Protocol):
     """Remembers the row at which each number came first."""
 
-    def first_rows(self, keys: Sequence[int], rows: Sequence[int]) -> list[int]:
-        """Note numbers' rows; return the row at which each came first, which is its own if it is new."""
+    def first_rows(self, keys: Sequence[int], rows: Sequence[int]) -> Sequence[int]:
+        """Note numbers' rows; return the row at which each came first: `rows` itself if all are new."""
         ...
 
 
@@ -53,12 +53,14 @@ class Screen:
             found = found.without(barred)
         if self.seen is not None:
             first = self.seen.first_rows(found.keys, found.rows)
-            if first != found.rows:
+            again: list[int] = []
+            if first is not found.rows:
                 again = [index for index, row in enumerate(found.rows) if first[index] != row]
+            if again:
                 reasons = [f"duplicate of row {first[index]}" for index in again]
                 made.append(_left_out(State.DUPLICATE, found, again, reasons))
                 found = found.without(again)
-        return made + self.feed(found.rows, found.contacts, found.records)
+        return made + self.feed(found.rows, found.contacts, found.records, found.encode or as_objects)
 
     def feed(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import orjson
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from kore_campaign_async.config import BatchLimits
 from kore_campaign_async.endpoints import add_contacts
 from kore_campaign_async.ingest.batching import Batcher
-from kore_campaign_async.ingest.records import Batch
+from kore_campaign_async.ingest.records import Batch, Cells, Record
 
 names = st.sampled_from(["a", "Renewals", 'Ünï "quoted"', "x" * 48])
 
@@ -116,6 +117,44 @@ def test_a_batch_is_its_own_once_it_is_returned() -> None:
     first = maker.feed([1, 2, 3], [contact(1), contact(2), contact(3)], [["a"], ["b"], ["c"]])
     maker.feed([4, 5], [contact(4), contact(5)], [["d"], ["e"]])
     assert [(list(batch.rows), list(batch.records)) for batch in first] == [([1, 2], [["a"], ["b"]])]
+
+
+def test_records_that_are_cells_stay_cells() -> None:
+    """A batch of several slices' records; among lists, or of another width, each is a list."""
+    tables: list[list[Sequence[Record]]] = [
+        [Cells(["a", "b"], 2), Cells(["c", "d", "e", "f"], 2)],
+        [Cells(["a", "b"], 2), [["c", "d"], ["e", "f"]]],
+        [Cells(["a", "b"], 2), Cells(["c", "d"], 1)],
+    ]
+    found: list[Sequence[Record]] = []
+    for parts in tables:
+        maker = batcher("a", BatchLimits())
+        for records in parts:
+            assert maker.feed(range(len(records)), [contact(row) for row in range(len(records))], records) == []
+        (batch,) = maker.flush()
+        found.append(batch.records)
+    assert isinstance(found[0], Cells)
+    assert [list(records) for records in found] == [
+        [["a", "b"], ["c", "d"], ["e", "f"]],
+        [["a", "b"], ["c", "d"], ["e", "f"]],
+        [["a", "b"], ["c"], ["d"]],
+    ]
+
+
+@given(st.integers(1, 4), st.integers(0, 6), st.slices(8), st.integers(-8, 8))
+def test_cells_are_a_sequence_of_lists(width: int, length: int, part: slice, index: int) -> None:
+    flat = [str(cell) for cell in range(width * length)]
+    cells = Cells(flat, width)
+    lists = [flat[at : at + width] for at in range(0, len(flat), width)]
+    assert list(cells) == lists
+    assert len(cells) == length
+    assert list(cells[part]) == lists[part]
+    assert list(cells.picked(range(length)[part])) == lists[part]
+    if -length <= index < length:
+        assert cells[index] == lists[index]
+    else:
+        with pytest.raises(IndexError):
+            cells[index]
 
 
 @given(st.lists(st.text(max_size=5), min_size=2, max_size=30))

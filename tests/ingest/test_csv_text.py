@@ -8,13 +8,14 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kore_campaign_async.ingest.records import Broken
 from kore_campaign_async.ingest.sources import csv_text
-from kore_campaign_async.ingest.sources.csv_text import CELL_CHARACTERS, CsvRecords
+from kore_campaign_async.ingest.sources.csv_text import CELL_CHARACTERS, CsvRecords, clean_cells, plain_cells
 
 MEGABYTES_10 = 10 << 20
 
@@ -256,3 +257,104 @@ def test_the_work_grows_with_the_text_alone(work: Callable[[str], int], lines: l
     """Twice the text is about twice the work, also where quotes never close: a crafted file can't stop a run."""
     once, twice = "".join(lines * every), "".join(lines * (2 * every))
     assert work(twice) <= 3 * work(once)
+
+
+# Many lines at once
+
+
+def plain(text: str, width: int) -> list[str] | None:
+    cells = plain_cells(text, width)
+    assert cells is None or cells.width == width
+    return None if cells is None else cells.flat
+
+
+odd_cells = st.one_of(
+    st.sampled_from(["", " ", "a b", "é€😀", "\u00a0", "\u3000", "\u2028", "\x85", "x" * 300, "x" * 301]),
+    st.text(st.sampled_from('ab,"\\\n\r\0\t\x1f\x7fé😀\ud800\udcff\x0b\x1c') | st.characters(), max_size=3),
+)
+
+
+@given(
+    st.lists(st.lists(odd_cells, min_size=1, max_size=3), min_size=1, max_size=8),
+    st.integers(1, 3),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+@example([["a", "b", "c"], ["d"]], 2, "\n", True)
+@example([["a"], [""], ["b"]], 1, "\n", True)
+@example([["a", "b"], ["c", "d"]], 2, "\n", False)
+@example([["x" * 299, "y" * 300]], 2, "\n", True)
+def test_plain_lines_are_what_the_reader_makes_of_them(
+    table: list[list[str]], width: int, end: str, ended: bool
+) -> None:
+    """And hold nothing that JSON writes otherwise, nor a value too long."""
+    text = end.join(map(",".join, table)) + end * ended
+    cells = plain(text, width)
+    if cells is None:
+        return
+    records = whole(read(text))
+    assert [cells[at : at + width] for at in range(0, len(cells), width)] == records
+    assert all(len(record) == width for record in records)
+    assert all(orjson.dumps(cell) == b'"' + cell.encode() + b'"' and len(cell) <= 300 for cell in cells)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@given(
+    st.lists(
+        st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters='",\\', exclude_categories=["C"]))] * 2),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_usual_lines_are_plain(end: str, table: list[tuple[str, str]]) -> None:
+    text = "".join(f"{first},{second}{end}" for first, second in table)
+    assert plain(text, 2) == [cell for row in table for cell in row]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b",
+        "a,b\nc,d",
+        'a,"b"\n',
+        "a,b\rc,d\n",
+        "a,b\\\n",
+        "a,\t\n",
+        "a,\0\n",
+        "a,\x1f\n",
+        "a,\udcff\n",
+        "a\nb,c,d\n",
+        "a,b,c\nd\n",
+        "a,b\n\nc,d\n",
+        "\na,b\n",
+        "a\n",
+        f"a,{'x' * 301}\n",
+        "",
+    ],
+)
+def test_what_needs_a_closer_look_is_not_plain(text: str) -> None:
+    assert plain(text, 2) is None
+    assert plain(text.replace("\n", "\r\n"), 2) is None
+
+
+def test_a_blank_line_among_single_cells_is_not_plain() -> None:
+    assert plain("a\n\nb\n", 1) is None
+    assert plain("a\nb\n", 1) == ["a", "b"]
+
+
+def test_long_lines_of_short_values_are_plain() -> None:
+    assert plain(f"{'x' * 300},{'y' * 300}\na,b\n", 2) == ["x" * 300, "y" * 300, "a", "b"]
+
+
+def test_records_read_with_care_are_cells_where_json_escapes_nothing() -> None:
+    """Commas do no harm, nor do quotes around a cell."""
+    records = read('1,"Diaz, Ana"\n2,é😀\n')
+    cells = clean_cells(records, 2)
+    assert cells is not None
+    assert list(cells) == records
+    assert clean_cells(records, 3) is None
+    assert clean_cells(read("1,a\n2\n"), 2) is None
+    assert clean_cells([], 2) is None
+    assert clean_cells([["1", "a"], Broken("bad_row", "x")], 2) is None
+    for odd in ['"', "\\", "\n", "\t", "\x1f", "\0", "\ud800", "\udcff"]:
+        assert clean_cells([["1", "a"], ["2", f"a{odd}b"]], 2) is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser, clean_number, text_of
-from kore_campaign_async.ingest.records import Broken, Slice
+from kore_campaign_async.ingest.records import Broken, Cells, Slice
 
 NUMBER = "+14155550123"
 ROOM = 1 << 20
@@ -292,6 +292,63 @@ def test_whole_columns_and_single_rows_end_the_same(rows: list[list[str]], third
     for name in ("rows", "keys", "contacts", "records", "rejected"):
         assert list(getattr(fast, name)) == [one for part in singly for one in getattr(part, name)]
     assert sorted([*fast.rows, *(row for row, _, _ in fast.rejected)]) == list(range(3, 3 + len(rows)))
+
+
+odd_numbers = [NUMBER, "14155550124", "1 415-555-0124", "4930123456", "", " ", "x", "0123", "1e9", "+1", "1+4155550"]
+odd_numbers += ["\u0661" * 9, "+123456789012345", "+1234567890123456", "123456", "1234567", "-1234567", "1.2345678"]
+plain_texts = st.one_of(
+    st.sampled_from(["", " ", "\u00a0", "\u3000 ", "\x85", "a ", " a", "é€😀", "\u2028"]),
+    st.text(st.characters(codec="utf-8", exclude_characters='",\\', exclude_categories=["C"]), max_size=4),
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "phone": st.sampled_from(odd_numbers),
+                "Time Zone": st.sampled_from(["", " ", "UTC", "Europe/Berlin", "Mars/Base", " UTC"]),
+                'a "b" é\\': plain_texts,
+                ",": plain_texts,
+            }
+        ),
+        max_size=8,
+    ),
+    st.permutations(["phone", "Time Zone", 'a "b" é\\', ","]),
+    st.integers(1, 4),
+    st.sampled_from([60, ROOM]),
+    st.data(),
+)
+def test_cells_and_lists_end_the_same(
+    rows: list[dict[str, str]], columns: list[str], width: int, room: int, data: st.DataObject
+) -> None:
+    """The same bytes, whichever columns there are and in whatever order they stand."""
+    columns = [*columns[:width], *({"phone"} - set(columns[:width]))]
+    table = [[row[column] for column in columns] for row in rows]
+    normaliser = Normaliser(match(columns, {}), {}, room)
+    flat = normaliser.sort(Slice(3, Cells([cell for cells in table for cell in cells], len(columns))))
+    singly = [normaliser.sort(Slice(row, [cells], suspect=True)) for row, cells in enumerate(table, 3)]
+    for name in ("rows", "keys", "records", "rejected"):
+        assert list(getattr(flat, name)) == [one for part in singly for one in getattr(part, name)]
+    contacts = [one for part in singly for one in part.contacts]
+    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(contacts))] * 2)))
+    encode = flat.encode or (lambda contacts: orjson.dumps(contacts)[1:-1])
+    assert (flat.encode is None) == (room == 60)
+    if begin < end:
+        assert encode(flat.contacts[begin:end]) == orjson.dumps(contacts[begin:end])[1:-1]
+        left = flat.without([begin])
+        del contacts[begin]
+        assert left.encode is flat.encode
+        assert not contacts or encode(left.contacts) == orjson.dumps(contacts)[1:-1]
+
+
+def test_cells_of_another_width_or_suspect_ones_are_looked_at_one_by_one() -> None:
+    normaliser = Normaliser(match(["phone", "plan"], {}), {}, ROOM)
+    narrow = normaliser.sort(Slice(1, Cells([NUMBER, "14155550124"], 1)))
+    assert narrow.contacts == [{"phoneNumber": NUMBER}, {"phoneNumber": "14155550124"}]
+    suspect = normaliser.sort(Slice(1, Cells([NUMBER, 'a"\\\n', NUMBER, "a\0b"], 2), suspect=True))
+    assert suspect.contacts == [{"phoneNumber": NUMBER, "plan": 'a"\\\n'}]
+    assert suspect.rejected == [(2, "bad_value", [NUMBER, "a\0b"])]
 
 
 def test_contacts_can_be_taken_out_of_a_sorted_slice() -> None:

@@ -14,14 +14,20 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.batching import as_objects
 from kore_campaign_async.ingest.columns import as_rows
 from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
-from kore_campaign_async.ingest.records import Broken, Record, Settled, Slice, State
+from kore_campaign_async.ingest.records import Broken, Cells, Record, Settled, Slice, State
+from kore_campaign_async.ingest.sources import csv_file
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Source
+from kore_campaign_async.ingest.sources.blocks import Blocks
+from kore_campaign_async.ingest.sources.csv_file import CsvFile
 from kore_campaign_async.ingest.sources.opening import open_source
 from kore_campaign_async.models import Contact
 
@@ -62,7 +68,10 @@ async def normalised(given: Any, column_map: dict[str, str] | None = None) -> di
         normaliser = Normaliser(table, column_map or {}, 1 << 20)
         for part in await slices_of(source):
             result = normaliser.sort(part)
-            found |= dict(zip(result.rows, result.contacts, strict=True))
+            contacts: Any = result.contacts
+            if result.encode is not None:
+                contacts = orjson.loads(b"[" + result.encode(result.contacts) + b"]")
+            found |= dict(zip(result.rows, contacts, strict=True))
             found |= {row: reason for row, reason, _ in result.rejected}
     return found
 
@@ -107,6 +116,78 @@ def lines(tmp_path: Path) -> Path:
 
 
 # CSV
+
+
+line_parts = st.one_of(
+    st.sampled_from(["+14155550123,Ana,UTC,x", "14155550124,,Europe/Berlin, ", "1 415 555 0125,é,,😀", "x,y,z,a"]),
+    st.sampled_from(
+        ["+14155550126,Ana,Mars,x", "", "14155550127", "1,2,3,4,5", "\r14155550128,a,,", '1,"a\n\nb",UTC,x']
+    ),
+    st.sampled_from(['14155550129,"a",UTC,x', '14155550130,a"b,UTC,x', '14155550131,"a', "14155550132,\\,UTC,\t"]),
+    st.sampled_from(
+        ["14155550133,\x01,,\x7f", "14155550134,\0,,", f"14155550135,{'x' * 301},,", "14155550136,\udcff,,"]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(',"\\ \u00a0\u3000\udcc3'), max_size=9),
+)
+
+
+@given(
+    st.lists(line_parts, max_size=14),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.integers(1, 5),
+    st.integers(1, 40),
+    st.sampled_from(["phone,firstName,tz,x", "x,tz,phone,x2", "phone"]),
+)
+def test_all_lines_at_once_and_each_with_care_end_the_same(
+    lines: list[str], end: str, at_once: int, characters: int, header: str
+) -> None:
+    """The same contacts to the byte, the same rows, records and reasons, wherever slices and blocks end."""
+    data = end.join([header, *lines]).encode("utf-8", "surrogateescape")
+
+    async def judged() -> list[Any]:
+        source = CsvFile(Blocks(None), data[:characters])
+        blocks = [data[at : at + characters] for at in range(characters, len(data), characters)]
+
+        async def read() -> bytes:
+            return blocks.pop(0) if blocks else b""
+
+        source._blocks.read = read  # type: ignore[method-assign]
+        found: list[Any] = []
+        try:
+            await source.open()
+        except SourceError as error:
+            return [str(error)]
+        normaliser = Normaliser(match(header.split(","), {"tz": "timeZone"}, whole=False), {}, 1 << 20)
+        for part in await slices_of(source):
+            assert 1 <= len(part.records) <= at_once
+            result = normaliser.sort(part)
+            contacts = (result.encode or as_objects)(result.contacts) if result.rows else b""
+            found += zip(result.rows, result.keys, orjson.loads(b"[" + contacts + b"]"), result.records, strict=True)
+            found += result.rejected
+        return sorted(found, key=lambda one: one[0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_file, "SLICE_RECORDS", at_once)
+        quickly = asyncio.run(judged())
+        for name in ("plain_cells", "clean_cells"):
+            patch.setattr(csv_file, name, lambda _, _width: None)
+        assert asyncio.run(judged()) == quickly
+
+
+async def test_usual_lines_are_read_at_once(table: Path) -> None:
+    """All but the slice that was read with the header, and those that hold what JSON escapes."""
+    rows = [f"{NUMBER},Müller {row},{'x' * (row % 90)}" for row in range(9000)]
+    rows[2000] = f'{NUMBER},"Müller, 2000",x'
+    rows[4000] = rf"{NUMBER},Müller \ 4000,x"
+    put(table, "\n".join(["phone,name,note", *rows]) + "\n")
+    async with opened(table) as source:
+        slices = await slices_of(source)
+    assert [record for part in slices for record in part.records] == list(csv.reader(rows))
+    assert max(len(part.records) for part in slices) <= SLICE_RECORDS
+    lists = [part for part in slices if not isinstance(part.records, Cells)]
+    assert len(lists) == 2
+    assert any(part.first <= 4001 < part.first + len(part.records) for part in lists)
+    assert len(slices) < 2 * len(rows) / SLICE_RECORDS
 
 
 async def test_csv_rows_are_numbered_from_1_without_the_header(table: Path) -> None:
@@ -652,5 +733,5 @@ async def test_what_is_no_source_is_said(given: Any) -> None:
 
 
 async def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    for given in (tmp_path / "none.csv", str(tmp_path / "none.ndjson"), NUMBER, tmp_path):
-        assert str(given) in await refusal(given)
+    for missing in (tmp_path / "none.csv", str(tmp_path / "none.ndjson"), NUMBER, tmp_path):
+        assert str(missing) in await refusal(missing)

@@ -154,11 +154,24 @@ class LineCutter:
 
     def feed(self, block: bytes) -> list[str]:
         """Take a block; return the lines that are whole."""
+        return self.cut(self.whole(block))
+
+    def whole(self, block: bytes) -> str:
+        """Take a block; return the text of the lines that are whole, which `cut` must get, all but its beginning."""
         text = self._rest + self._decoder.decode(block)
         # A CR at the very end can be half of a CRLF.
         end = text.rfind("\n") + 1 or text.rfind("\r", 0, -1) + 1
         self._rest = text[end:]
-        lines = self._cut(text[:end])
+        return text[:end]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the text that `whole` returned is all there is to cut, and nothing of it is left out."""
+        return not self._skipping and len(self._rest) <= LINE_CHARACTERS
+
+    def cut(self, text: str) -> list[str]:
+        """Cut what `whole` returned, or the end of it."""
+        lines = self._cut(text)
         if len(self._rest) > LINE_CHARACTERS:
             if not self._skipping:
                 lines.append(self._rest[:LINE_CHARACTERS].rstrip("\r") + "\n")

@@ -12,7 +12,7 @@ from kore_campaign_async.ingest.matching import usual_field
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, OUTCOME_COLUMNS, SLICE_RECORDS, mapping_cells
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
-from kore_campaign_async.ingest.sources.csv_text import CsvRecords
+from kore_campaign_async.ingest.sources.csv_text import CsvRecords, clean_cells, plain_cells
 
 
 class CsvFile:
@@ -45,6 +45,8 @@ class CsvFile:
         self._row = 1
         self._lines_left = False
         self._mappings = False
+        # About as many as the lines of a slice have.
+        self._slice_characters = 1 << 15
 
     async def open(self) -> None:
         """Read the header, and the first record behind it. SourceError tells what is wrong."""
@@ -80,7 +82,7 @@ class CsvFile:
             for part in _parts(records):
                 yield self._slice(part, suspect=suspect)
 
-    def _slice(self, part: list[list[str] | Broken], *, suspect: bool) -> Slice:
+    def _slice(self, part: Sequence[list[str] | Broken], *, suspect: bool) -> Slice:
         """A slice of the source's own records, without what a run added to them."""
         row = self._row
         self._row += len(part)
@@ -94,23 +96,67 @@ class CsvFile:
             else Slice(row, own, suspect)
         )
 
-    async def _parsed(self) -> AsyncGenerator[tuple[list[list[str] | Broken], bool], None]:
-        while True:
-            final = not self._block
-            lines = self._cutter.flush() if final else self._cutter.feed(self._block)
-            for start in range(0, max(1, len(lines)), SLICE_RECORDS):
-                part = lines[start : start + SLICE_RECORDS]
-                self._lines_left = start + SLICE_RECORDS < len(lines)
-                records = self._records.feed(part, final=final and not self._lines_left)
-                # A record of several lines can hold more than each of them.
-                yield records, not (self._records.plain and are_clean(part))
+    async def _parsed(self) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
+        while self._block:
+            parts = self._whole_lines(self._cutter.whole(self._block))
+            part = next(parts, None)
+            while part is not None:
+                following = next(parts, None)
+                self._lines_left = following is not None
+                yield part
                 await asyncio.sleep(0)
-            if final:
-                return
+                part = following
             self._block = await self._next_block()
+        for part in self._with_care(self._cutter.flush(), final=True):
+            yield part
+            await asyncio.sleep(0)
 
     async def _next_block(self) -> bytes:
         return await self._blocks.read()
+
+    def _whole_lines(self, text: str) -> Iterator[tuple[Sequence[list[str] | Broken], bool]]:
+        """Records of a text of whole lines, and whether they are suspect; at once where that is possible."""
+        if not self._cutter.is_plain:
+            yield from self._with_care(self._cutter.cut(text))
+            return
+        start = 0
+        while start < len(text):
+            end = self._end_of_slice(text, start)
+            part = text[start:end]
+            start = end
+            width = self._width
+            cells = None if width is None or self._records.is_open else plain_cells(part, width)
+            if cells is not None:
+                yield cells, False
+            else:
+                yield from self._with_care(self._cutter.cut(part))
+
+    def _end_of_slice(self, text: str, start: int) -> int:
+        """Where a slice ends that begins here: behind the last line of those that are not too many."""
+        while True:
+            end = text.rfind("\n", start, start + self._slice_characters) + 1
+            end = end or text.find("\n", start) + 1 or len(text)
+            rows = max(1, text.count("\n", start, end))
+            # A little less than what would just do, so that most slices are found at once.
+            self._slice_characters = max(1, (end - start) * SLICE_RECORDS // rows * 31 // 32)
+            if rows <= SLICE_RECORDS:
+                return end
+
+    @property
+    def _width(self) -> int | None:
+        """How many cells a usual record has; None where records must be lists, for `open` or for what a run wrote."""
+        return None if self.header is None or self._drop else len(self.header)
+
+    def _with_care(
+        self, lines: list[str], *, final: bool = False
+    ) -> Iterator[tuple[Sequence[list[str] | Broken], bool]]:
+        for start in range(0, max(1, len(lines)), SLICE_RECORDS):
+            part = lines[start : start + SLICE_RECORDS]
+            records = self._records.feed(part, final=final and start + SLICE_RECORDS >= len(lines))
+            # A record of several lines can hold more than each of them.
+            suspect = not (self._records.plain and are_clean(part))
+            cells = None if suspect or self._width is None else clean_cells(records, self._width)
+            yield records if cells is None else cells, suspect
 
     def rest(self) -> Sequence[Record]:
         """Nothing: a file's records are taken slice by slice."""
@@ -139,7 +185,10 @@ class CsvFile:
         self._blocks.close()
 
 
-def _parts(items: list[Any]) -> Iterator[list[Any]]:
+def _parts(items: Sequence[list[str] | Broken]) -> Iterator[Sequence[list[str] | Broken]]:
+    if 0 < len(items) <= SLICE_RECORDS:
+        yield items
+        return
     for start in range(0, len(items), SLICE_RECORDS):
         yield items[start : start + SLICE_RECORDS]
 

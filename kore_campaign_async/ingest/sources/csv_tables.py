@@ -37,7 +37,7 @@ class CsvTables(CsvFile):
         async with aclosing(super().slices()) as slices:
             async for part in slices:
                 yield part
-                if self.yields_tables and not self._lines_left and self._records.is_between:
+                if self.yields_tables and not self._lines_left and not self._records.is_open:
                     async for table in self._tables():
                         yield table
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from itertools import accumulate, chain, islice
 from typing import Final
 
-from kore_campaign_async.ingest.records import UNCLOSED_QUOTE, VALUE_TOO_LONG, Broken
+from kore_campaign_async import wire
+from kore_campaign_async.ingest.records import UNCLOSED_QUOTE, VALUE_TOO_LONG, Broken, Cells
 
 CELL_CHARACTERS: Final = 1 << 16
 #: Quotes that open and close over lines without end make a record that never ends: here it is torn.
@@ -37,9 +39,9 @@ class CsvRecords:
         self._kept: list[str] = []
 
     @property
-    def is_between(self) -> bool:
-        """Whether no record is open."""
-        return not self._kept
+    def is_open(self) -> bool:
+        """Whether a record is kept for the next call."""
+        return bool(self._kept)
 
     def feed(self, lines: list[str], *, final: bool = False) -> list[list[str] | Broken]:
         """Take the lines that follow those of the last call; return the records that are whole.
@@ -90,6 +92,66 @@ class CsvRecords:
                 records.append(_torn(reason, lines[start]))
                 start += 1
         return records
+
+
+def plain_cells(text: str, width: int) -> Cells | None:
+    """The records of whole lines; None if the text needs a closer look.
+
+    They are what `CsvRecords` would make of the lines, each a record of so many cells. No cell holds anything that
+    JSON writes otherwise than UTF-8 does, is not Unicode, or is longer than the API takes.
+    """
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    if '"' in text or "\r" in text or "\\" in text or not text.endswith("\n"):
+        return None
+    # A cell for each line's end shows whether all lines have equally many.
+    cells = text.replace("\n", ",\n,").split(",")
+    lines = len(cells) // (width + 1)
+    if len(cells) != lines * (width + 1) + 1 or cells[width :: width + 1] != ["\n"] * lines:
+        return None
+    del cells[width :: width + 1], cells[-1]
+    # A blank line is no record, and only here it has the right width.
+    if width == 1 and "" in cells:
+        return None
+    if not _are_short(text) and max(map(len, cells)) > wire.CHARACTERS_A_VALUE:
+        return None
+    return Cells(cells, width) if _escapes(text) == lines else None
+
+
+def clean_cells(records: Sequence[list[str] | Broken], width: int) -> Cells | None:
+    """Records that were read with care, on the same terms as those of `plain_cells`.
+
+    Args:
+        records: of lines that are clean.
+        width: how many cells each must have.
+    """
+    lists = [record for record in records if isinstance(record, list)]
+    if len(lists) < len(records) or set(map(len, lists)) != {width}:
+        return None
+    cells = [*chain.from_iterable(lists)]
+    return Cells(cells, width) if _escapes("".join(cells)) == 0 else None
+
+
+def _escapes(text: str) -> int:
+    """How many bytes a text has more as JSON than in UTF-8; less than none if it is not Unicode.
+
+    Much faster than to search for each character that JSON escapes.
+    """
+    try:
+        return len(wire.dumps(text)) - len(text.encode()) - len('""')
+    except (TypeError, UnicodeEncodeError):
+        return -1
+
+
+def _are_short(text: str) -> bool:
+    """Whether no line is longer than a value may be."""
+    start, end = 0, len(text)
+    while start < end:
+        after = text.rfind("\n", start, start + wire.CHARACTERS_A_VALUE + 1) + 1
+        if not after:
+            return False
+        start = after
+    return True
 
 
 def _one_a_line(lines: list[str]) -> list[list[str]] | None:
