@@ -98,14 +98,9 @@ class CsvFile:
 
     async def _parsed(self) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
         while self._block:
-            parts = self._whole_lines(self._cutter.whole(self._block))
-            part = next(parts, None)
-            while part is not None:
-                following = next(parts, None)
-                self._lines_left = following is not None
+            for part in self._whole_lines(self._cutter.whole(self._block)):
                 yield part
                 await asyncio.sleep(0)
-                part = following
             self._block = await self._next_block()
         for part in self._with_care(self._cutter.flush(), final=True):
             yield part
@@ -126,10 +121,11 @@ class CsvFile:
             start = end
             width = self._width
             cells = None if width is None or self._records.is_open else plain_cells(part, width)
+            self._lines_left = start < len(text)
             if cells is not None:
                 yield cells, False
             else:
-                yield from self._with_care(self._cutter.cut(part))
+                yield from self._with_care(self._cutter.cut(part), more=self._lines_left)
 
     def _end_of_slice(self, text: str, start: int) -> int:
         """Where a slice ends that begins here: behind the last line of those that are not too many."""
@@ -148,11 +144,13 @@ class CsvFile:
         return None if self.header is None or self._drop else len(self.header)
 
     def _with_care(
-        self, lines: list[str], *, final: bool = False
+        self, lines: list[str], *, final: bool = False, more: bool = False
     ) -> Iterator[tuple[Sequence[list[str] | Broken], bool]]:
         for start in range(0, max(1, len(lines)), SLICE_RECORDS):
             part = lines[start : start + SLICE_RECORDS]
-            records = self._records.feed(part, final=final and start + SLICE_RECORDS >= len(lines))
+            is_last = start + SLICE_RECORDS >= len(lines)
+            self._lines_left = more or not is_last
+            records = self._records.feed(part, final=final and is_last)
             # A record of several lines can hold more than each of them.
             suspect = not (self._records.plain and are_clean(part))
             cells = None if suspect or self._width is None else clean_cells(records, self._width)
