@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, Self, overload
+from typing import Final, Self, overload
 
 import polars as pl
 from attrs import define, frozen
@@ -61,44 +61,83 @@ class TableRecords(Sequence[Record]):
         return map(list, frame.iter_rows())
 
 
+class JsonColumn:
+    """Contacts as one text of JSON objects with commas between them, and where each of them ends."""
+
+    def __init__(self, text: bytes, ends: pl.Series, at: range) -> None:
+        self._text = text
+        self._ends = ends
+        self._at = at
+
+    @staticmethod
+    def of(column: pl.Series) -> JsonColumn:
+        """Join a column of objects, all at once: each call takes its time, however short the text is."""
+        if not len(column):
+            return JsonColumn(b"", pl.Series([], dtype=pl.UInt64), range(0))
+        frame, json = pl.DataFrame({"json": column}), pl.col("json")
+        text = frame.select(json.str.join(",").cast(pl.Binary)).item()
+        ends = frame.select((json.str.len_bytes().cast(pl.UInt64) + 1).cum_sum()).to_series()
+        return JsonColumn(text, ends, range(len(column)))
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def __getitem__(self, part: slice) -> JsonColumn:
+        return JsonColumn(self._text, self._ends, self._at[part])
+
+    def encoded(self) -> bytes:
+        """The text of these contacts."""
+        if not self._at:
+            return b""
+        begin = self._ends[self._at.start - 1] if self._at.start else 0
+        return self._text[begin : self._ends[self._at.stop - 1] - 1]
+
+
 @frozen(eq=False)
 class SortedTable:
     """A slice's contacts in the order of their rows, and its rejected records with their rows and reason codes.
 
     Attributes:
-        table: columns `at` (the index in the slice), `key` (the number as an integer) and `json` (the contact).
+        table: columns `key` (the number as an integer) and `json` (the contact).
+        at: the contacts' indices in the slice.
         rejected: row, code and record.
     """
 
     part: TableSlice
     table: pl.DataFrame
+    at: Sequence[int]
     rejected: list[tuple[int, str, Record]]
 
     @property
     def rows(self) -> Sequence[int]:
         """The contacts' row numbers."""
-        first, at = self.part.first, self._at()
-        return range(first + at.start, first + at.stop) if isinstance(at, range) else [first + one for one in at]
+        first = self.part.first
+        if isinstance(self.at, range):
+            return range(first + self.at.start, first + self.at.stop)
+        return [first + one for one in self.at]
 
     @property
     def row_column(self) -> pl.Series:
         """The same as a column."""
-        return self.table["at"] + self.part.first
+        rows = self.rows
+        if isinstance(rows, range):
+            return pl.int_range(rows.start, rows.stop, dtype=pl.UInt32, eager=True)
+        return pl.Series(rows, dtype=pl.UInt32)
 
     @property
     def records(self) -> TableRecords:
         """The source's own."""
-        return TableRecords(self.part.frame, self._at())
+        return TableRecords(self.part.frame, self.at)
 
-    def _at(self) -> Sequence[int]:
-        at = self.table["at"]
-        if len(at) and at[-1] - at[0] + 1 == len(at):
-            return range(at[0], at[-1] + 1)
-        return at.to_list()
+    @property
+    def contacts(self) -> JsonColumn:
+        """As JSON."""
+        return JsonColumn.of(self.table["json"])
 
     def kept(self, mask: pl.Series) -> Self:
         """Only the contacts for which the mask is true, without the rejected records."""
-        return type(self)(self.part, self.table.filter(mask), [])
+        at = [self.at[index] for index in mask.arg_true()]
+        return type(self)(self.part, self.table.filter(mask), at, [])
 
 
 @define
@@ -126,81 +165,17 @@ class ColumnNormaliser:
         """Sort a slice's rows into contacts and rejected ones."""
         shape = self.rows.table
         assert shape is not None  # noqa: S101  is_usable saw to it
-        # By position: a table's own names can be anything.
-        frame = part.frame.rename(dict(zip(part.frame.columns, map(str, range(part.frame.width)), strict=True)))
-        given = pl.col(str(shape.number))
-        numbers = frame.select(number=given, good=given.str.contains(_NUMBER))
-        if not numbers["good"].all():
-            cleaned = pl.when("good").then("number").otherwise(pl.col("number").str.replace_all(_SEPARATORS, ""))
-            numbers = numbers.select(number=cleaned).with_columns(good=pl.col("number").str.contains(_NUMBER))
-        frame = frame.with_columns(numbers["number"].alias(str(shape.number)))
-        good = self._good(frame, shape, numbers["good"], is_clean=part.is_clean)
-        table = frame.select(
-            pl.int_range(pl.len(), dtype=pl.UInt32).alias("at"),
-            pl.col(str(shape.number)).str.strip_prefix("+").cast(pl.UInt64, strict=False).alias("key"),
-            self._json(frame, shape, is_clean=part.is_clean).alias("json"),
-        )
-        if good.all():
-            return SortedTable(part, table, [])
+        frame = part.frame
+        number = pl.nth(shape.number)
+        # Few calls of many expressions: for each call this thread has to wait for its turn with Python.
+        traits = _Traits.of(frame, shape, is_clean=part.is_clean)
+        if traits.all_good:
+            return SortedTable(part, frame.select(*_contact(number, shape, traits)), range(len(part)), [])
+        cleaned = pl.when(number.str.contains(_NUMBER)).then(number).otherwise(number.str.replace_all(_SEPARATORS, ""))
+        numbers = frame.select(cleaned).to_series()
+        good = frame.select(_good(pl.lit(numbers), shape, is_clean=part.is_clean)).to_series()
+        table = frame.select(*_contact(pl.lit(numbers), shape, traits))
         return self._with_odd(part, table, good)
-
-    def _good(self, frame: pl.DataFrame, shape: Shape, numbers: pl.Series, *, is_clean: bool) -> pl.Series:
-        """Which rows the rules for rows could only take as they are."""
-        good = numbers
-        others = [name for name in frame.columns if name != str(shape.number)]
-        if shape.time_zone is not None:
-            zones = frame[str(shape.time_zone)]
-            good &= (zones == "") | zones.is_in(_zones())
-        if not others:
-            return good
-        longest = frame.select(pl.col(others).str.len_bytes().max())
-        for name in others:
-            if (longest[name][0] or 0) > wire.CHARACTERS_A_VALUE:
-                good &= frame[name].str.len_bytes() <= wire.CHARACTERS_A_VALUE
-        if not is_clean:
-            odd = frame.select(pl.any_horizontal(pl.col(others).str.contains(_ODD)))
-            good &= ~odd.to_series()
-        return good
-
-    def _json(self, frame: pl.DataFrame, shape: Shape, *, is_clean: bool) -> pl.Expr:
-        """The contact as JSON: what stands around the values is text, and an empty value's field is absent."""
-        escaped, empty = self._special(frame, shape, is_clean=is_clean)
-        pieces: list[pl.Expr] = []
-        text = "{"
-        for index, name in enumerate(shape.names):
-            column = str(index)
-            # The number is always there, so it needs no comma of its own.
-            before, after = ("", ",") if index < shape.number else (",", "")
-            if index == shape.number:
-                before = after = ""
-            value = pl.col(column)
-            opening, closing = f'{before}{_text(name)}:"', f'"{after}'
-            if column in escaped:
-                value = (
-                    pl.struct(value.alias("v")).struct.json_encode().str.strip_prefix('{"v":"').str.strip_suffix('"}')
-                )
-            if column in empty:
-                pieces.append(pl.lit(text))
-                text = ""
-                piece = pl.concat_str(pl.lit(opening), value, pl.lit(closing))
-                pieces.append(pl.when(pl.col(column) == "").then(pl.lit("")).otherwise(piece))
-            else:
-                pieces += [pl.lit(text + opening), value]
-                text = closing
-        pieces.append(pl.lit(text + "}"))
-        return pl.concat_str(pieces)
-
-    def _special(self, frame: pl.DataFrame, shape: Shape, *, is_clean: bool) -> tuple[set[str], set[str]]:
-        """The columns with a value that JSON spells otherwise, and those with an empty one."""
-        others = [name for name in frame.columns if name != str(shape.number)]
-        if not others:
-            return set(), set()
-        shortest = frame.select(pl.col(others).str.len_bytes().min())
-        empty = {name for name in others if shortest[name][0] == 0}
-        if is_clean:
-            return set(), empty
-        escaped = frame.select(pl.col(others).str.contains(_ESCAPED).any())
-        return {name for name in others if escaped[name][0]}, empty
 
     def _with_odd(self, part: TableSlice, table: pl.DataFrame, good: pl.Series) -> SortedTable:
         """Let the rules for rows judge what is left, and put its contacts where they belong."""
@@ -208,7 +183,7 @@ class ColumnNormaliser:
         found = Singly()
         for at, cells in zip(odd.to_list(), part.frame[odd].iter_rows(), strict=True):
             self.rows.sort_one(part.first + at, list(cells), found, suspect=True)
-        table = table.filter(good)
+        table = table.with_row_index("at").filter(good)
         if found.rows:
             more = pl.DataFrame(
                 {
@@ -219,7 +194,85 @@ class ColumnNormaliser:
                 schema=table.schema,
             )
             table = pl.concat([table, more]).sort("at")
-        return SortedTable(part, table, found.rejected)
+        return SortedTable(part, table, table["at"].to_list(), found.rejected)
+
+
+@frozen
+class _Traits:
+    """What is true of a slice's columns, by their indices.
+
+    Attributes:
+        all_good: whether every row is good as it is.
+        empty: columns with an empty value.
+        escaped: columns with a value that JSON spells otherwise.
+    """
+
+    all_good: bool
+    empty: frozenset[int]
+    escaped: frozenset[int]
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, shape: Shape, *, is_clean: bool) -> Self:
+        """Look at a slice."""
+        if not len(frame):
+            return cls(all_good=True, empty=frozenset(), escaped=frozenset())
+        others = _others(shape)
+        asked = [_good(pl.nth(shape.number), shape, is_clean=is_clean).all().alias("good")]
+        asked += [pl.nth(index).str.len_bytes().min().alias(f"least {index}") for index in others]
+        if not is_clean:
+            asked += [pl.nth(index).str.contains(_ESCAPED).any().alias(f"escaped {index}") for index in others]
+        good, *said = frame.select(asked).row(0)
+        least, escaped = said[: len(others)], said[len(others) :]
+        return cls(
+            all_good=good,
+            empty=frozenset(index for index, size in zip(others, least, strict=True) if size == 0),
+            escaped=frozenset(index for index, is_it in zip(others, escaped, strict=False) if is_it),
+        )
+
+
+def _others(shape: Shape) -> list[int]:
+    return [index for index in range(len(shape.names)) if index != shape.number]
+
+
+def _good(number: pl.Expr, shape: Shape, *, is_clean: bool) -> pl.Expr:
+    """Whether the rules for rows could only take a row as it is."""
+    good = number.str.contains(_NUMBER)
+    if shape.time_zone is not None:
+        zone = pl.nth(shape.time_zone)
+        good &= (zone == "") | zone.is_in(_zones())
+    for index in _others(shape):
+        # No value has more characters than bytes.
+        good &= pl.nth(index).str.len_bytes() <= wire.CHARACTERS_A_VALUE
+        if not is_clean:
+            good &= ~pl.nth(index).str.contains(_ODD)
+    return good
+
+
+def _contact(number: pl.Expr, shape: Shape, traits: _Traits) -> Iterator[pl.Expr]:
+    """The number as an integer, and the contact as JSON: what stands around the values is text."""
+    yield number.str.strip_prefix("+").cast(pl.UInt64, strict=False).alias("key")
+    pieces: list[pl.Expr] = []
+    text = "{"
+    for index, name in enumerate(shape.names):
+        value = number if index == shape.number else pl.nth(index)
+        # The number is always there, so it needs no comma of its own.
+        opening, closing = f'{_text(name)}:"', '"'
+        if index < shape.number:
+            closing += ","
+        elif index > shape.number:
+            opening = "," + opening
+        if index in traits.escaped:
+            value = pl.struct(value.alias("v")).struct.json_encode().str.strip_prefix('{"v":"').str.strip_suffix('"}')
+        if index in traits.empty:
+            field = pl.concat_str(pl.lit(opening), value, pl.lit(closing))
+            # An empty value is an absent field.
+            pieces += [pl.lit(text), pl.when(pl.nth(index) == "").then(pl.lit("")).otherwise(field)]
+            text = ""
+        else:
+            pieces += [pl.lit(text + opening), value]
+            text = closing
+    pieces.append(pl.lit(text + "}"))
+    yield pl.concat_str(pieces).alias("json")
 
 
 @functools.cache
@@ -236,10 +289,21 @@ def as_rows(part: TableSlice) -> Slice:
     return Slice(part.first, list(map(list, part.frame.iter_rows())), suspect=True)
 
 
-def joined(contacts: Any) -> bytes:
-    """A column of JSON objects with commas between them."""
-    result: bytes = contacts.str.join(",").cast(pl.Binary).item()
-    return result
+@frozen(eq=False)
+class _Run:
+    """Numbers in ascending order, with their rows."""
+
+    table: pl.DataFrame
+    least: int
+    most: int
+
+    def place(self) -> pl.Expr:
+        """Where the column `key`'s numbers stand here, if they do."""
+        return pl.lit(self.table["key"]).search_sorted(pl.col("key")).clip(upper_bound=len(self.table) - 1)
+
+    def has(self) -> pl.Expr:
+        """Whether they do."""
+        return pl.lit(self.table["key"]).gather(self.place()) == pl.col("key")
 
 
 class NumbersOfTables:
@@ -249,7 +313,7 @@ class NumbersOfTables:
     """
 
     def __init__(self) -> None:
-        self._runs: list[pl.DataFrame] = []
+        self._runs: list[_Run] = []
 
     def first_rows(self, keys: Sequence[int], rows: Sequence[int]) -> Sequence[int]:
         """Note numbers' rows; return the row at which each came first: `rows` itself if all are new."""
@@ -259,36 +323,36 @@ class NumbersOfTables:
         return rows if first is None else first.to_list()
 
     def first_of(self, keys: pl.Series, rows: pl.Series) -> pl.Series | None:
-        """The same for columns; None if all numbers are new."""
+        """The same for columns, at least one long; None if all numbers are new."""
         table = pl.DataFrame({"key": keys, "row": rows}).sort("key", maintain_order=True)
-        key = table["key"]
+        key = pl.col("key")
         again = (key == key.shift(1)).fill_null(value=False)
-        first = table["row"]
-        if again.any():
-            first = table.select(pl.when(~again).then("row").forward_fill()).to_series()
-        known = again
-        for run in self._runs:
-            if run["key"][0] > key[-1] or run["key"][-1] < key[0]:
-                continue
-            at = run["key"].search_sorted(key).clip(upper_bound=len(run) - 1)
-            hit = run["key"].gather(at) == key
-            if hit.any():
-                first = pl.select(pl.when(hit).then(run["row"].gather(at)).otherwise(first)).to_series()
-                known |= hit
-        if not known.any():
-            self._add(table)
+        least, most, *hits = table.select(
+            key.first().alias("least"), key.last().alias("most"), again.any().alias("again")
+        ).row(0)
+        runs = [run for run in self._runs if run.least <= most and run.most >= least]
+        if runs:
+            hits += table.select(run.has().any().alias(str(index)) for index, run in enumerate(runs)).row(0)
+        if not any(hits):
+            self._add(_Run(table, least, most))
             return None
-        self._add(table.filter(~known))
+        first, known = pl.when(~again).then("row").forward_fill(), again
+        for run in runs:
+            first = pl.when(run.has()).then(pl.lit(run.table["row"]).gather(run.place())).otherwise(first)
+            known |= run.has()
+        told = table.select("key", "row", first.alias("first"), known.alias("known"))
+        new = told.filter(~pl.col("known")).select("key", "row")
+        if len(new):
+            self._add(_Run(new, new["key"][0], new["key"][-1]))
         # Back to the order in which they came.
-        return pl.DataFrame({"row": table["row"], "first": first}).sort("row")["first"]
+        return told.sort("row")["first"]
 
-    def _add(self, run: pl.DataFrame) -> None:
-        if not len(run):
-            return
+    def _add(self, run: _Run) -> None:
         self._runs.append(run)
-        while len(self._runs) > 1 and len(self._runs[-2]) < _RUN_FACTOR * len(self._runs[-1]):
-            later = self._runs.pop()
-            self._runs.append(self._runs.pop().merge_sorted(later, key="key").rechunk())
+        while len(self._runs) > 1 and len(self._runs[-2].table) < _RUN_FACTOR * len(self._runs[-1].table):
+            later, earlier = self._runs.pop(), self._runs.pop()
+            table = earlier.table.merge_sorted(later.table, key="key").rechunk()
+            self._runs.append(_Run(table, min(earlier.least, later.least), max(earlier.most, later.most)))
 
 
 def suppressed_column(numbers: AbstractSet[int]) -> pl.Series:

@@ -7,10 +7,10 @@ from attrs import define, field
 
 from kore_campaign_async.ingest.columns import (
     ColumnNormaliser,
+    JsonColumn,
     NumbersOfTables,
     SortedTable,
     as_rows,
-    joined,
     suppressed_column,
 )
 from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, TableSlice
@@ -50,7 +50,7 @@ class TableScreen(Screen):
                 reasons = [f"duplicate of row {row}" for row in first.filter(again)]
                 made.append(_settled(State.DUPLICATE, found.kept(again), reasons))
                 found = found.kept(~again)
-        return made + self.feed(found.rows, found.table["json"], found.records, joined)
+        return made + self.feed(found.rows, found.contacts, found.records, JsonColumn.encoded)
 
 
 def _settled(state: State, found: SortedTable, reasons: list[str] | str) -> Settled:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from kore_campaign_async import BatchLimits, IngestOptions
 from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.columns import ColumnNormaliser, NumbersOfTables, TableRecords, joined
+from kore_campaign_async.ingest.columns import ColumnNormaliser, JsonColumn, NumbersOfTables, TableRecords
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
 from kore_campaign_async.ingest.records import Slice, TableSlice
@@ -85,7 +85,7 @@ def test_columns_are_judged_as_rows_are(room: int, rows: list[tuple[str, ...]]) 
     found = columns.sort(TableSlice(7, frame))
     assert list(found.rows) == expected.rows
     assert found.table["key"].to_list() == expected.keys
-    contacts = orjson.loads(b"[" + (joined(found.table["json"]) if len(found.table) else b"") + b"]")
+    contacts = orjson.loads(b"[" + found.contacts.encoded() + b"]")
     assert contacts == expected.contacts
     assert [list(one) for one in contacts] == [list(one) for one in expected.contacts]
     assert list(found.records) == expected.records
@@ -115,6 +115,18 @@ def test_records_of_a_table_are_made_when_asked_for() -> None:
         assert list(records[1:]) == [["3", "y"], ["4", "z"]]
         assert records[0] == ["2", "x"]
         assert list(records[3:]) == []
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)),
+    st.integers(0, 9),
+    st.integers(0, 9),
+)
+def test_a_part_of_a_column_is_its_objects_with_commas_between(texts: list[str], begin: int, end: int) -> None:
+    column = JsonColumn.of(pl.Series(texts, dtype=pl.String))
+    assert len(column) == len(texts)
+    assert column[begin:end].encoded() == ",".join(texts[begin:end]).encode()
+    assert column[begin:][:end].encoded() == ",".join(texts[begin:][:end]).encode()
 
 
 @settings(deadline=None)

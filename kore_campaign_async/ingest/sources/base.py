@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import orjson
 
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.matching import usual_field
 from kore_campaign_async.ingest.records import Broken, Record, Slice, TableSlice
+
+T = TypeVar("T")
 
 #: How many records a slice has at most: so few that the event loop gets its turn every few milliseconds.
 SLICE_RECORDS: Final = 500
@@ -70,6 +73,21 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of what was opened."""
         ...
+
+
+async def one_ahead(slices: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """Yield the same, and let the next one be made while the last one is worked on."""
+    following = asyncio.ensure_future(anext(slices, None))
+    try:
+        while (part := await following) is not None:
+            following = asyncio.ensure_future(anext(slices, None))
+            yield part
+    finally:
+        following.cancel()
+        await asyncio.wait((following,))
+        if not following.cancelled():
+            following.exception()  # nobody asks for it any more
+        await slices.aclose()
 
 
 class MappingSource:

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Final
 
 from kore_campaign_async.ingest.records import Slice, TableSlice
+from kore_campaign_async.ingest.sources.base import one_ahead
 from kore_campaign_async.ingest.sources.blocks import BLOCK_BYTES, Blocks, in_thread
 from kore_campaign_async.ingest.sources.csv_columns import table_of
 from kore_campaign_async.ingest.sources.csv_file import CsvFile
 
-_TABLE_BYTES: Final = 2 << 20
+_TABLE_BYTES: Final = 1 << 20
 
 
 class CsvTables(CsvFile):
@@ -32,8 +33,11 @@ class CsvTables(CsvFile):
         # Records of a run's file of mappings are not columns.
         self.yields_tables = not self._mappings
 
-    async def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
+    def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
+        return one_ahead(self._slices())
+
+    async def _slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         async with aclosing(super().slices()) as slices:
             async for part in slices:
                 yield part

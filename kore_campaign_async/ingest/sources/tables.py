@@ -15,7 +15,7 @@ import polars as pl
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Record, TableSlice
-from kore_campaign_async.ingest.sources.base import OUTCOME_COLUMNS
+from kore_campaign_async.ingest.sources.base import OUTCOME_COLUMNS, one_ahead
 from kore_campaign_async.ingest.sources.blocks import in_thread
 
 _SLICE_ROWS: Final = 1 << 15
@@ -67,8 +67,11 @@ class Tables:
         if floats and (self.path is not None or isinstance(self._given, pl.DataFrame)):
             await self._reading(lambda: self._check(self._given.lazy().select(floats).collect()))
 
-    async def slices(self) -> AsyncGenerator[TableSlice, None]:
+    def slices(self) -> AsyncGenerator[TableSlice, None]:
         """Yield the table in parts."""
+        return one_ahead(self._slices())
+
+    async def _slices(self) -> AsyncGenerator[TableSlice, None]:
         parts = self._parts()
         while (frame := await self._reading(lambda: next(parts, None))) is not None:
             first = self._read + 1
