@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import gc
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ import click
 import orjson
 from attrs import evolve
 
-from kore_campaign_async.cli import asking, drawing
+from kore_campaign_async.cli import asking, saying
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import BatchLimits, IngestOptions, NewList, OnUncertain, Progress, RateLimit, Timeouts
 from kore_campaign_async.errors import CallError, RunDirectoryError
@@ -122,7 +123,7 @@ async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Pa
         start: begins the run, with a callback for its progress.
         directory: of the run, from which its report is read when it was stopped.
     """
-    with drawing.progress() as shown:
+    with saying.way_of(sys.stderr).progress() as shown:
         run = asyncio.ensure_future(start(shown))
         with _cancelled_by_signals(run), contextlib.suppress(asyncio.CancelledError):
             return await run
@@ -154,4 +155,4 @@ def show(report: IngestReport, directory: Path | None, *, as_json: bool) -> None
     if as_json:
         click.echo(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2).decode())
         return
-    drawing.show_report(report, directory)
+    saying.way_of(sys.stdout).show_report(report, directory)

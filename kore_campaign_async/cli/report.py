@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import orjson
 
-from kore_campaign_async.cli import asking
+from kore_campaign_async.cli import asking, saying
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest.files import read_report
 
@@ -22,7 +22,5 @@ def report_command(*, run_dir: Path, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2).decode())
     else:
-        from kore_campaign_async.cli import drawing  # noqa: PLC0415  rich is imported when it draws
-
-        drawing.show_report(report, run_dir)
+        saying.way_of(sys.stdout).show_report(report, run_dir)
     sys.exit(0)

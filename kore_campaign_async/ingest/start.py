@@ -232,6 +232,7 @@ class _Start:
         suppressed = await asyncio.to_thread(read_suppressed, self.options.suppress)
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
         with contextlib.ExitStack() as closing:
+            reading = self._fingerprint(closing)
             source = await open_source(self.given)
             closing.callback(source.close)
             table = self._matched(source)
@@ -243,7 +244,7 @@ class _Start:
             files, ledger, plan = None, cast("Ledger", NoLedger()), None
             if self.directory is not None:
                 lock = self._locked(self.directory, closing)
-                known = None if source.path is None else await fingerprint(source.path)
+                known = None if reading is None else await reading
                 plan = await self._estimate(source, known)
                 settings = {
                     "run_id": run_id,
@@ -274,6 +275,16 @@ class _Start:
             planned = await self._plan(tally.states[State.UNSENT], tally.batches, tally.bytes)
             report = evolve(report, plan=planned, notices=(*report.notices, *_too_many(planned)))
         return report
+
+    def _fingerprint(self, closing: contextlib.ExitStack) -> asyncio.Future[Fingerprint] | None:
+        """Begin to read a file through in a thread, while the source is opened and the list is looked up."""
+        if self.directory is None or not isinstance(self.given, str | Path) or str(self.given) == "-":
+            return None
+        reading = asyncio.ensure_future(fingerprint(Path(self.given)))
+        # Where the run does not begin, nobody asks what came of it.
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        closing.callback(reading.cancel)
+        return reading
 
     async def _estimate(self, source: Source, known: Fingerprint | None) -> Plan | None:
         """What a push of this file takes, by its rows, or by its lines and its size; None of what is no file."""

@@ -13,7 +13,7 @@ from kore_campaign_async.ingest.sources.blocks import BLOCK_BYTES, Blocks, in_th
 from kore_campaign_async.ingest.sources.csv_columns import table_of
 from kore_campaign_async.ingest.sources.csv_file import CsvFile
 
-_TABLE_BYTES: Final = 1 << 20
+_TABLE_BYTES: Final = 3 << 19
 
 
 class CsvTables(CsvFile):

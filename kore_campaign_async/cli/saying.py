@@ -1,0 +1,143 @@
+"""What a run says: in words, without colours and bars, as it goes into a file or another program."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Final, TextIO
+
+import click
+
+from kore_campaign_async.config import Plan, Progress
+from kore_campaign_async.ingest.report import IngestReport
+
+_LINE_SECONDS: Final = 10.0
+
+#: What each state means, and the file that holds its contacts.
+MEANINGS: Final = {
+    "accepted": ("queued by the API", None),
+    "rejected": ("not a valid contact", "rejected.csv"),
+    "duplicate": ("its number came earlier in the source", "left_out.csv"),
+    "suppressed": ("on a do-not-contact file", "left_out.csv"),
+    "refused": ("the API said no", "refused.csv"),
+    "uncertain": ("may have been processed, nobody knows", "uncertain.csv"),
+    "unsent": ("not sent", None),
+}
+
+
+def way_of(stream: TextIO) -> ModuleType:
+    """The module that shows things best there: this one, or in a terminal the one with colours."""
+    if not stream.isatty():
+        return sys.modules[__name__]
+    from kore_campaign_async.cli import drawing  # noqa: PLC0415  rich is imported when it draws
+
+    return drawing
+
+
+def show_report(report: IngestReport, directory: Path | None) -> None:
+    """Print a report, with where to find what was not accepted."""
+    rows = [*table_of(report, directory), (f"{report.counts.read:,}", "read", "", "")]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    click.echo(f"{report.source} → contact list {report.contact_list}")
+    for count, *cells in rows:
+        texts = (cell.ljust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        click.echo("  ".join((count.rjust(widths[0]), *texts)).rstrip())
+    for line in (*done(report), *what_now(report, directory)):
+        click.echo(line)
+
+
+def table_of(report: IngestReport, directory: Path | None) -> list[tuple[str, str, str, str]]:
+    """A row for each state: count, state, meaning, and the file that holds its contacts."""
+    rows = []
+    for state, (meaning, file) in MEANINGS.items():
+        count = getattr(report.counts, state)
+        rows.append((f"{count:,}", state, meaning, file if count and file and directory is not None else ""))
+    return rows
+
+
+def done(report: IngestReport) -> Iterator[str]:
+    """What a run did."""
+    calls = report.calls
+    yield (
+        f"{calls.sent:,} calls sent, {calls.retried:,} retried, {calls.throttled:,} throttled;"
+        f" {report.seconds:,.1f} s, {report.contacts_per_second:,.0f} accepted/s"
+    )
+    if report.plan is not None:
+        yield f"a push takes {planned(report.plan)}"
+    elif report.budget.used is not None:
+        waited = report.budget.waited_seconds / max(1, calls.sent)
+        yield f"{report.budget.used:.0%} of the account's limit used; a call waited {waited:,.1f} s for it"
+
+
+def what_now(report: IngestReport, directory: Path | None) -> Iterator[str]:
+    """Why it stopped, if it did, and what to do next."""
+    if report.stopped_because is not None:
+        yield f"stopped: {report.stopped_because}"
+        if not report.source_exhausted:
+            yield "the source was not read to its end"
+        if directory is not None:
+            yield f"kore-campaign resume {directory} goes on with it"
+    if directory is not None:
+        yield f"run directory: {directory}"
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[Progress], None]]:
+    """Say how a run goes on standard error, in a line now and then."""
+    said_at = 0.0
+    announce = announcing(_to_stderr)
+
+    def update(now: Progress) -> None:
+        nonlocal said_at
+        announce(now)
+        if now.seconds >= said_at + _LINE_SECONDS:
+            said_at = now.seconds
+            _to_stderr(said(now))
+
+    yield update
+
+
+def _to_stderr(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def announcing(say: Callable[[str], None]) -> Callable[[Progress], None]:
+    """Say once what the push was estimated to take."""
+    was_said = False
+
+    def announce(now: Progress) -> None:
+        nonlocal was_said
+        if now.plan is not None and not was_said:
+            was_said = True
+            say(planned(now.plan))
+
+    return announce
+
+
+def planned(plan: Plan) -> str:
+    """What a push takes, in a line."""
+    about = "" if plan.exact else "about "
+    size = "" if plan.bytes is None else f", {plan.bytes / 1e6:,.1f} MB"
+    under = f"; {_duration(plan.seconds)} at least, under {' and '.join(plan.rate)}" if plan.seconds is not None else ""
+    return f"{about}{plan.contacts:,} contacts in {about}{plan.batches:,} batches, {plan.calls:,} calls{size}{under}"
+
+
+def part_done(now: Progress) -> float | None:
+    """How much is settled, as far as the part of the source that is read tells; None where it does not."""
+    return now.fraction * now.settled / now.read if now.fraction is not None and now.read else None
+
+
+def said(now: Progress) -> str:
+    """How far a run has come, in a line."""
+    per_second = now.settled / now.seconds if now.seconds > 0 else 0.0
+    left = f", {_duration(now.seconds_left)} left" if now.seconds_left is not None and now.seconds > 1 else ""
+    return f"{now.settled:,} contacts, {now.calls:,} calls, {per_second:,.0f}/s{left}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
