@@ -7,7 +7,7 @@ from typing import Any
 
 from kore_campaign_async import wire
 from kore_campaign_async.config import BatchLimits
-from kore_campaign_async.ingest.records import Batch, Record, joined
+from kore_campaign_async.ingest.records import Batch, Record, joined, joined_rows
 
 
 def as_objects(contacts: Any) -> bytes:
@@ -35,7 +35,8 @@ class Batcher:
         self._number = 0
         self._bytes = 0
         self._encoded: list[bytes] = []
-        self._rows: list[int] = []
+        self._size = 0
+        self._rows: list[Sequence[int]] = []
         self._records: list[Sequence[Record]] = []
         self._in_doubt = False
 
@@ -58,11 +59,11 @@ class Batcher:
             encode: takes any slice of `contacts`.
         """
         # What was learnt since may be less than what is waiting.
-        full = self.flush() if len(self._rows) >= self._max_contacts or in_doubt is not self._in_doubt else []
+        full = self.flush() if self._size >= self._max_contacts or in_doubt is not self._in_doubt else []
         self._in_doubt = in_doubt
         start = 0
         while start < len(rows):
-            end = min(len(rows), start + self._max_contacts - len(self._rows))
+            end = min(len(rows), start + self._max_contacts - self._size)
             encoded = encode(contacts[start:end])
             if not self._fits(encoded):
                 encoded, end = self._beginning(contacts, start, encode)
@@ -72,9 +73,10 @@ class Batcher:
                 # A comma stands before every contact but the first.
                 self._bytes += len(encoded) + bool(self._encoded)
                 self._encoded.append(encoded)
-                self._rows += rows[start:end]
+                self._size += end - start
+                self._rows.append(rows[start:end])
                 self._records.append(records[start:end])
-            if end == start or len(self._rows) >= self._max_contacts:
+            if end == start or self._size >= self._max_contacts:
                 full += self.flush()
             start = end
         return full
@@ -104,6 +106,7 @@ class Batcher:
         if not self._rows:
             return []
         self._number += 1
-        batch = Batch(self._number, self._rows, b",".join(self._encoded), joined(self._records), self._in_doubt)
-        self._bytes, self._encoded, self._rows, self._records = 0, [], [], []
+        rows, records = joined_rows(self._rows), joined(self._records)
+        batch = Batch(self._number, rows, b",".join(self._encoded), records, self._in_doubt)
+        self._bytes, self._size, self._encoded, self._rows, self._records = 0, 0, [], [], []
         return [batch]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from attrs import field, frozen
@@ -93,13 +93,48 @@ def picked(items: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
     return items.picked(indices) if isinstance(items, Cells) else [items[index] for index in indices]
 
 
+class Joined(Sequence[Record]):
+    """Records of several parts as one sequence; none is made before it is asked for."""
+
+    def __init__(self, parts: Sequence[Sequence[Record]]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[Record]:
+        return chain.from_iterable(self._parts)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        places = range(len(self))[index]
+        if isinstance(places, int):
+            return next(islice(self, places, None))
+        begin, found = 0, []
+        for part in self._parts:
+            found.append(part[max(0, places.start - begin) : max(0, places.stop - begin)])
+            begin += len(part)
+        return Joined([part for part in found if len(part)])
+
+
+def joined_rows(parts: Sequence[Sequence[int]]) -> Sequence[int]:
+    """Row numbers of several parts as one sequence."""
+    first, last = parts[0], parts[-1]
+    if last[-1] - first[0] + 1 == sum(map(len, parts)):  # they ascend
+        return range(first[0], last[-1] + 1)
+    return [*chain.from_iterable(parts)]
+
+
 def joined(parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
     """Records of several parts as one sequence."""
     if len(parts) == 1:
         return parts[0]
     tables = [part for part in parts if isinstance(part, Cells)]
     if len(tables) < len(parts) or len({table.width for table in tables}) > 1:
-        return [*chain.from_iterable(parts)]
+        return Joined(parts)
     return Cells([*chain.from_iterable(table.flat for table in tables)], tables[0].width)
 
 

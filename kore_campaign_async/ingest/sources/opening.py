@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.sources.base import Source
-from kore_campaign_async.ingest.sources.blocks import Blocks
+from kore_campaign_async.ingest.sources.blocks import Blocks, in_thread
 from kore_campaign_async.ingest.sources.csv_file import CsvFile
 from kore_campaign_async.ingest.sources.ndjson_file import NdjsonFile
 from kore_campaign_async.ingest.sources.objects import Objects
@@ -59,9 +59,9 @@ async def open_source(given: Contacts) -> Source:
             kind = _kind(path, first)
             if path is not None and kind in _MAGIC:
                 blocks.close()
-                source = _tables(f"{blocks.name} is {_MAGIC[kind][1]} file, which").table_file(path, kind)
+                source = (await _tables(f"{blocks.name} is {_MAGIC[kind][1]} file, which")).table_file(path, kind)
             else:
-                source = NdjsonFile(blocks, first) if kind == "NDJSON" else _csv(blocks, first)
+                source = NdjsonFile(blocks, first) if kind == "NDJSON" else await _csv(blocks, first)
             await source.open()
         except BaseException:
             blocks.close()
@@ -69,7 +69,7 @@ async def open_source(given: Contacts) -> Source:
         return source
     # Frames are iterables too, of their columns.
     if hasattr(given, "__arrow_c_stream__") or type(given).__module__.partition(".")[0] == "polars":
-        source = _tables(f"a {type(given).__name__}").table_of_object(given)
+        source = (await _tables(f"a {type(given).__name__}")).table_of_object(given)
         await source.open()
         return source
     if isinstance(given, bytes | bytearray | memoryview) or not isinstance(given, Iterable | AsyncIterable):
@@ -81,24 +81,34 @@ async def open_source(given: Contacts) -> Source:
     return source
 
 
-def _csv(blocks: Blocks, first: bytes) -> CsvFile:
+async def _csv(blocks: Blocks, first: bytes) -> CsvFile:
     """A CSV file, large ones by tables if they can be."""
     # Below that, importing polars takes longer than it saves. Standard input has no size.
     if blocks.size < _TABLES_FROM_BYTES or find_spec("polars") is None:
         return CsvFile(blocks, first)
-    # Who pushes no tables needs no polars.
-    from kore_campaign_async.ingest.sources.csv_tables import CsvTables  # noqa: PLC0415
-
-    return CsvTables(blocks, first)
+    made: CsvFile = (await in_thread(_csv_tables)).CsvTables(blocks, first)
+    return made
 
 
-def _tables(what: str) -> ModuleType:
+def _csv_tables() -> ModuleType:
+    # Who pushes no tables needs no polars, and its import takes too long for the event loop.
+    from kore_campaign_async.ingest.sources import csv_tables  # noqa: PLC0415
+
+    return csv_tables
+
+
+async def _tables(what: str) -> ModuleType:
     """The module for tables; SourceError if the extra is missing."""
     try:
-        # Who pushes no tables needs no polars.
-        from kore_campaign_async.ingest.sources import tables  # noqa: PLC0415
+        return await in_thread(_table_module)
     except ImportError:
         raise SourceError(f"{what} needs the extra tables: pip install 'kore-campaign-async[tables]'") from None
+
+
+def _table_module() -> ModuleType:
+    # As above.
+    from kore_campaign_async.ingest.sources import tables  # noqa: PLC0415
+
     return tables
 
 
