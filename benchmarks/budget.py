@@ -261,7 +261,7 @@ async def cost(url: str | None) -> None:
 async def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=15.0, help="for each line")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each line")
     seconds = parser.parse_args().seconds
     print(f"{_LIMIT} calls, {seconds:g} s each")
     with tempfile.TemporaryDirectory() as name:

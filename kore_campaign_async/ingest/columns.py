@@ -7,7 +7,6 @@ be judged otherwise by the rules for rows; every other row is handed to those.
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Self, overload
@@ -90,7 +89,6 @@ class JsonColumn:
         """The text of these contacts."""
         if not self._at:
             return b""
-        time.sleep(0)  # this is a thread's work, and the event loop waits for its turn with Python
         begin = self._ends[self._at.start - 1] if self._at.start else 0
         return self._text[begin : self._ends[self._at.stop - 1] - 1]
 

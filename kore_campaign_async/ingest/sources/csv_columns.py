@@ -8,7 +8,6 @@ that hold a line end, CR alone, NUL, and bytes that are not UTF-8. Needs the ext
 from __future__ import annotations
 
 import codecs
-import time
 from typing import Final
 
 import polars as pl
@@ -47,9 +46,7 @@ def table_of(data: bytes, columns: int) -> tuple[pl.DataFrame, bool] | None:
         )
     except pl.exceptions.PolarsError:
         return None
-    time.sleep(0)  # this is a thread's work, and the event loop waits for its turn with Python
     separators = data.count(b",")
-    time.sleep(0)
     if quoted:
         separators -= frame.select(pl.all().str.count_matches(",", literal=True).sum()).sum_horizontal()[0]
     # No row was longer, so none is shorter, or blank; a blank line of one column is null.
