@@ -363,7 +363,7 @@ async def test_a_run_that_stopped_is_resumed_the_other_way(tmp_path: Path, *, ta
     rows = [f"+1{4_150_000_000 + row % 290},Ana {row}" if row % 23 else f"nobody,{row}" for row in range(300)]
     rows[150] = '+14159999999,"a ""quoted"" name'  # and never closed
     source.write_text("\n".join(["phone,name", *rows]) + "\n")
-    options = IngestOptions(batch=BatchLimits(max_contacts=7), concurrency=2, grace_seconds=0.0)
+    options = IngestOptions(batch=BatchLimits(max_contacts=7), concurrency=1, grace_seconds=0.0)
     ways = [small_parts, no_tables] if tables_first else [no_tables, small_parts]
     async with scripted([Answer()] * 11 + [refuse(403)]) as (api, client):
         with ways[0]():
