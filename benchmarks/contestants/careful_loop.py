@@ -11,23 +11,19 @@ from pathlib import Path
 
 import aiohttp
 import orjson
-from common import HEADERS, IN_FLIGHT, arguments, batches, told
+from common import HEADERS, arguments, batches, contacts, told
+from in_flight import post_all
 
 
 async def _main(url: str, path: Path, size: int) -> None:
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    async with aiohttp.ClientSession(headers=HEADERS) as session:
 
-    async def send(body: bytes) -> None:
-        try:
+        async def post(body: bytes) -> str:
             async with session.post(url, data=body) as reply:
-                assert "in progress" in orjson.loads(await reply.read())["message"]
-        finally:
-            slots.release()
+                return str(orjson.loads(await reply.read())["message"])
 
-    async with aiohttp.ClientSession(headers=HEADERS) as session, asyncio.TaskGroup() as group:
-        for batch in batches(path, size):
-            await slots.acquire()
-            group.create_task(send(orjson.dumps({"contact_list_name": "Bench", "data": batch})))
+        made = batches(contacts(path), size)
+        await post_all((orjson.dumps({"contact_list_name": "Bench", "data": batch}) for batch in made), post)
 
 
 if __name__ == "__main__":

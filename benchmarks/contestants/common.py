@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 HEADERS = {"auth": "token", "iid": "st-1", "accountId": "1", "Content-Type": "application/json"}
@@ -39,10 +39,10 @@ def contacts(path: Path) -> Iterator[dict[str, str]]:
             yield {name: cell for name, cell in zip(header, row, strict=True) if cell}
 
 
-def batches(path: Path, size: int) -> Iterator[list[dict[str, str]]]:
-    """Yield the contacts of a file by so many."""
+def batches(contacts: Iterable[dict[str, str]], size: int) -> Iterator[list[dict[str, str]]]:
+    """Yield contacts by so many."""
     batch: list[dict[str, str]] = []
-    for contact in contacts(path):
+    for contact in contacts:
         batch.append(contact)
         if len(batch) == size:
             yield batch

@@ -7,23 +7,18 @@ from pathlib import Path
 
 import httpx
 import orjson
-from common import HEADERS, IN_FLIGHT, arguments, batches, told
+from common import HEADERS, arguments, batches, contacts, told
+from in_flight import post_all
 
 
 async def _main(url: str, path: Path, size: int) -> None:
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    async with httpx.AsyncClient(headers=HEADERS) as session:
 
-    async def send(body: bytes) -> None:
-        try:
-            reply = await session.post(url, content=body)
-            assert "in progress" in reply.json()["message"]
-        finally:
-            slots.release()
+        async def post(body: bytes) -> str:
+            return str((await session.post(url, content=body)).json()["message"])
 
-    async with httpx.AsyncClient(headers=HEADERS) as session, asyncio.TaskGroup() as group:
-        for batch in batches(path, size):
-            await slots.acquire()
-            group.create_task(send(orjson.dumps({"contact_list_name": "Bench", "data": batch})))
+        made = batches(contacts(path), size)
+        await post_all((orjson.dumps({"contact_list_name": "Bench", "data": batch}) for batch in made), post)
 
 
 if __name__ == "__main__":

@@ -8,40 +8,23 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
-from common import HEADERS, IN_FLIGHT, arguments, told
-
-
-def _batches(path: Path, size: int) -> Iterator[list[dict[str, str]]]:
-    batch: list[dict[str, str]] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            batch.append(row)
-            if len(batch) == size:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
+from common import HEADERS, arguments, batches, told
+from in_flight import post_all
 
 
 async def _main(url: str, path: Path, size: int) -> None:
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        async with aiohttp.ClientSession() as session:
 
-    async def send(session: aiohttp.ClientSession, batch: list[dict[str, str]]) -> None:
-        try:
-            body = json.dumps({"contact_list_name": "Bench", "data": batch}).encode()
-            async with session.post(url, data=body, headers=HEADERS) as reply:
-                assert "in progress" in (await reply.json())["message"]
-        finally:
-            slots.release()
+            async def post(body: bytes) -> str:
+                async with session.post(url, data=body, headers=HEADERS) as reply:
+                    return str((await reply.json())["message"])
 
-    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-        for batch in _batches(path, size):
-            await slots.acquire()
-            group.create_task(send(session, batch))
+            made = batches(csv.DictReader(file), size)
+            await post_all((json.dumps({"contact_list_name": "Bench", "data": batch}).encode() for batch in made), post)
 
 
 if __name__ == "__main__":

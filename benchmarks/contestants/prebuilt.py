@@ -11,31 +11,26 @@ from pathlib import Path
 
 import aiohttp
 import orjson
-from common import HEADERS, IN_FLIGHT, arguments, batches, told
+from common import HEADERS, arguments, batches, contacts, told
+from in_flight import post_all
 
 
 async def _main(url: str, path: Path, *, close: bool) -> None:
-    slots = asyncio.Semaphore(IN_FLIGHT)
-
-    async def send(body: bytes) -> None:
-        try:
-            async with session.post(url, data=body) as reply:
-                assert b"in progress" in await reply.read()
-        finally:
-            slots.release()
-
-    connector = aiohttp.TCPConnector(force_close=close)
     # A file of bytes blocks for no longer than the loops beside it do.
     with path.open("rb") as bodies:
-        async with aiohttp.ClientSession(connector=connector, headers=HEADERS) as session, asyncio.TaskGroup() as group:
-            for body in bodies:
-                await slots.acquire()
-                group.create_task(send(body))
+        connector = aiohttp.TCPConnector(force_close=close)
+        async with aiohttp.ClientSession(connector=connector, headers=HEADERS) as session:
+
+            async def post(body: bytes) -> str:
+                async with session.post(url, data=body) as reply:
+                    return (await reply.read()).decode()
+
+            await post_all(bodies, post)
 
 
 def _write(path: Path, size: int, to: Path) -> None:
     with to.open("wb") as bodies:
-        for batch in batches(path, size):
+        for batch in batches(contacts(path), size):
             bodies.write(orjson.dumps({"contact_list_name": "Bench", "data": batch}) + b"\n")
 
 

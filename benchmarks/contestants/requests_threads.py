@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 import requests
-from common import HEADERS, IN_FLIGHT, arguments, batches, told
+from common import HEADERS, IN_FLIGHT, arguments, batches, contacts, told
 
 _own = threading.local()
 
@@ -35,7 +35,7 @@ def _main(url: str, path: Path, size: int) -> None:
             failed.append(error)
 
     with ThreadPoolExecutor(IN_FLIGHT, initializer=_start) as pool:
-        for batch in batches(path, size):
+        for batch in batches(contacts(path), size):
             slots.acquire()
             body = orjson.dumps({"contact_list_name": "Bench", "data": batch})
             pool.submit(_send, url, body).add_done_callback(done)
