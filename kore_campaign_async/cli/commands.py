@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _later(module: str, name: str) -> Callable[..., Any]:
@@ -43,6 +45,32 @@ _GRACE = click.option(
     metavar="SECONDS",
     help="For calls in flight when a signal stops the run.  [default: 10]",
 )
+
+
+_REPORT_AS_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else on standard output."
+)
+
+
+def _rate(default: str = "") -> Callable[[F], F]:
+    return click.option(
+        "--rate",
+        multiple=True,
+        callback=_later("asking", "rates"),
+        metavar="CALLS/SECONDS[,even]",
+        help=f"The account's limit, repeatable; even spaces the calls; none is no limit.{default}",
+    )
+
+
+def _timeout(default: float | None = None) -> Callable[[F], F]:
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help="For one attempt of a call.",
+    )
 
 
 @click.command("create")
@@ -87,23 +115,9 @@ def lists(**settings: Any) -> None:
 @click.option("--max-contacts", type=click.IntRange(1), default=1000, show_default=True, help="In one call.")
 @click.option("--max-bytes", type=click.IntRange(1), default=1 << 20, show_default=True, help="In one call's body.")
 @click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Calls in flight at most.")
-@click.option(
-    "--rate",
-    "rate",
-    multiple=True,
-    callback=_later("asking", "rates"),
-    metavar="CALLS/SECONDS[,even]",
-    help="The account's limit, repeatable; even spaces the calls; none is no limit.  [default: KORE_RATE, else 60/60]",
-)
+@_rate("  [default: KORE_RATE, else 60/60]")
 @_SHARED_RATE
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For one attempt of a call.",
-)
+@_timeout(30.0)
 @click.option(
     "--on-uncertain",
     type=click.Choice(["auto", "hold", "resend"]),
@@ -133,7 +147,7 @@ def lists(**settings: Any) -> None:
     help="Which field a column is, repeatable.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, send nothing, and tell what a push takes.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else on standard output.")
+@_REPORT_AS_JSON
 def push(**settings: Any) -> None:
     """Push the contacts of SOURCE into a contact list, and account for every one.
 
@@ -156,27 +170,16 @@ def report(**settings: Any) -> None:
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--max-contacts", type=click.IntRange(1), help="In one call.")
 @click.option("--concurrency", type=click.IntRange(1), help="Calls in flight at most.")
-@click.option(
-    "--rate",
-    multiple=True,
-    callback=_later("asking", "rates"),
-    metavar="CALLS/SECONDS[,even]",
-    help="The account's limit, repeatable; even spaces the calls; none is no limit.",
-)
+@_rate()
 @_SHARED_RATE
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    metavar="SECONDS",
-    help="For one attempt of a call.",
-)
+@_timeout()
 @click.option(
     "--on-uncertain",
     type=click.Choice(["auto", "hold", "resend"]),
     help="Whether what may have been processed is sent again.",
 )
 @_GRACE
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, and nothing else on standard output.")
+@_REPORT_AS_JSON
 def resume(**settings: Any) -> None:
     """Go on with the run in RUN_DIR, and account for all of its contacts.
 

@@ -16,8 +16,8 @@ from kore_campaign_async.ingest.report import IngestReport
 
 _LINE_SECONDS: Final = 10.0
 
-#: What each state means, and the file that holds its contacts.
-MEANINGS: Final = {
+# What each state means, and the file that holds its contacts.
+_MEANINGS: Final = {
     "accepted": ("queued by the API", None),
     "rejected": ("not a valid contact", "rejected.csv"),
     "duplicate": ("its number came earlier in the source", "left_out.csv"),
@@ -52,7 +52,7 @@ def show_report(report: IngestReport, directory: Path | None) -> None:
 def table_of(report: IngestReport, directory: Path | None) -> list[tuple[str, str, str, str]]:
     """A row for each state: count, state, meaning, and the file that holds its contacts."""
     rows = []
-    for state, (meaning, file) in MEANINGS.items():
+    for state, (meaning, file) in _MEANINGS.items():
         count = getattr(report.counts, state)
         rows.append((f"{count:,}", state, meaning, file if count and file and directory is not None else ""))
     return rows

@@ -1,14 +1,13 @@
 """The rules of `normalise.py` for a slice of a table, column by column; only what fails there is looked at row by row.
 
-The one file that computes with polars: it needs the extra `tables`. A row is taken here only if nothing about it can
-be judged otherwise by the rules for rows; every other row is handed to those.
+A row is taken here only if nothing about it can be judged otherwise by the rules for rows; every other row is handed
+to those. Needs the extra `tables`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Final, Self, overload
 
 import polars as pl
@@ -153,13 +152,7 @@ class ColumnNormaliser:
     @property
     def is_usable(self) -> bool:
         """Whether the table's shape is one that columns can be judged by."""
-        shape = self.rows.table
-        return (
-            shape is not None
-            and not shape.nameless
-            and shape.most_bytes <= self.rows.room
-            and len(shape.names) <= wire.COLUMNS_A_CONTACT
-        )
+        return self.rows.takes_columns(self.rows.table)
 
     def sort(self, part: TableSlice) -> SortedTable:
         """Sort a slice's rows into contacts and rejected ones."""
@@ -289,6 +282,15 @@ def as_rows(part: TableSlice) -> Slice:
     return Slice(part.first, list(map(list, part.frame.iter_rows())), suspect=True)
 
 
+def _place(numbers: pl.Series) -> pl.Expr:
+    return pl.lit(numbers).search_sorted(pl.col("key")).clip(upper_bound=len(numbers) - 1)
+
+
+def are_among(numbers: pl.Series) -> pl.Expr:
+    """Whether the column `key`'s numbers are among these, at least one, in ascending order."""
+    return pl.lit(numbers).gather(_place(numbers)) == pl.col("key")
+
+
 @frozen(eq=False)
 class _Run:
     """Numbers in ascending order, with their rows."""
@@ -299,11 +301,11 @@ class _Run:
 
     def place(self) -> pl.Expr:
         """Where the column `key`'s numbers stand here, if they do."""
-        return pl.lit(self.table["key"]).search_sorted(pl.col("key")).clip(upper_bound=len(self.table) - 1)
+        return _place(self.table["key"])
 
     def has(self) -> pl.Expr:
         """Whether they do."""
-        return pl.lit(self.table["key"]).gather(self.place()) == pl.col("key")
+        return are_among(self.table["key"])
 
 
 class NumbersOfTables:
@@ -353,8 +355,3 @@ class NumbersOfTables:
             later, earlier = self._runs.pop(), self._runs.pop()
             table = earlier.table.merge_sorted(later.table, key="key").rechunk()
             self._runs.append(_Run(table, min(earlier.least, later.least), max(earlier.most, later.most)))
-
-
-def suppressed_column(numbers: AbstractSet[int]) -> pl.Series:
-    """Do-not-contact numbers as a column."""
-    return pl.Series(sorted(numbers), dtype=pl.UInt64)

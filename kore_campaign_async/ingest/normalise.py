@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import tzdata
 from attrs import define, field
@@ -258,9 +258,18 @@ class Normaliser:
             self.sort_one(row, record, result, suspect=part.suspect)
         return result.sorted()
 
+    def takes_columns(self, shape: Shape | None) -> TypeGuard[Shape]:
+        """Whether records of a shape can be judged column by column: none can make a contact too large."""
+        return (
+            shape is not None
+            and not shape.nameless
+            and shape.most_bytes <= self.room
+            and len(shape.names) <= wire.COLUMNS_A_CONTACT
+        )
+
     def _is_plain(self, shape: Shape, records: Sequence[Record]) -> bool:
         """Whether all records are lists of cells, one for each name, which can't make a contact too large."""
-        if shape.nameless or shape.most_bytes > self.room or len(shape.names) > wire.COLUMNS_A_CONTACT:
+        if not self.takes_columns(shape):
             return False
         if isinstance(records, Cells):
             return records.width == len(shape.names)

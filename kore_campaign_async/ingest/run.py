@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import asdict, define, field
 
@@ -182,10 +182,8 @@ class Run:
         with contextlib.suppress(asyncio.CancelledError):  # asked a second time: the grace is over
             await asyncio.wait((pipeline,), timeout=self.options.grace_seconds)
         pipeline.cancel()
-        # However often it is asked: what is on its way is settled only when the tasks are gone.
-        while not pipeline.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait((pipeline,))
+        # What is on its way is settled only when the tasks are gone.
+        await _ended(pipeline)
 
     async def _read(self) -> None:
         try:
@@ -252,14 +250,10 @@ class Run:
         try:
             await asyncio.wait((taken,))
         except asyncio.CancelledError:
-            # Half a slice can't be settled.
-            while not taken.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait((taken,))
+            await _ended(taken)  # half a slice can't be settled
             raise
         finally:
-            if taken.done():
-                self._read_out.extend(taken.result())
+            self._read_out.extend(taken.result())
 
     def _take_the_rest(self) -> None:
         """Take what the source gave and did not yield, and the batch that is not full."""
@@ -416,6 +410,13 @@ class Run:
         possible = possible_calls(self.client.rate, seconds)
         used = None if possible is None else round(min(1.0, self.tally.sent / possible), 3)
         return BudgetUse(used=used, waited_seconds=round(waited, 3))
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    """Wait until it has, however often this is cancelled meanwhile."""
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((task,))
 
 
 async def _next_or_none(slices: AsyncIterator[Slice | TableSlice]) -> Slice | TableSlice | None:

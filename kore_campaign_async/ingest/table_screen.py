@@ -10,8 +10,8 @@ from kore_campaign_async.ingest.columns import (
     JsonColumn,
     NumbersOfTables,
     SortedTable,
+    are_among,
     as_rows,
-    suppressed_column,
 )
 from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, TableSlice
 from kore_campaign_async.ingest.screen import Screen, rejected
@@ -26,7 +26,7 @@ class TableScreen(Screen):
 
     def __attrs_post_init__(self) -> None:
         self._columns = ColumnNormaliser(self.normaliser)
-        self._barred = suppressed_column(self.suppressed)
+        self._barred = pl.Series(sorted(self.suppressed), dtype=pl.UInt64)
 
     def take(self, part: Slice | TableSlice) -> list[Batch | Settled]:
         """Sort a slice into full batches and what is settled without a call."""
@@ -37,7 +37,7 @@ class TableScreen(Screen):
         found = self._columns.sort(part)
         made: list[Batch | Settled] = [rejected(found.rejected)] if found.rejected else []
         if len(self._barred):
-            barred = found.table["key"].is_in(self._barred.implode())
+            barred = found.table.select(are_among(self._barred)).to_series()
             if barred.any():
                 made.append(_settled(State.SUPPRESSED, found.kept(barred), "suppressed"))
                 found = found.kept(~barred)

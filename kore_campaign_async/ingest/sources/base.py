@@ -21,8 +21,8 @@ SLICE_RECORDS: Final = 500
 #: What outcome files show of records that are mappings: the known fields, then all of it as JSON.
 MAPPING_COLUMNS: Final = (*wire.CONTACT_FIELDS, "record")
 
-#: What a file that a run wrote has in front of the source's own columns.
-OUTCOME_COLUMNS: Final = ("row", "reason")
+# What a file that a run wrote has in front of the source's own columns.
+_OUTCOME_COLUMNS: Final = ("row", "reason")
 
 
 class Source(Protocol):
@@ -73,6 +73,13 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of what was opened."""
         ...
+
+
+def written_by_a_run(name: str, columns: Sequence[str]) -> tuple[int, tuple[str, ...]]:
+    """How many of a source's columns a run put in front of its own, and what to say of that."""
+    if tuple(columns[: len(_OUTCOME_COLUMNS)]) != _OUTCOME_COLUMNS:
+        return 0, ()
+    return len(_OUTCOME_COLUMNS), (f"{name} was written by a run: its columns row and reason are left out",)
 
 
 async def one_ahead(slices: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:

@@ -36,15 +36,8 @@ def table_of(data: bytes, columns: int) -> tuple[pl.DataFrame, bool] | None:
     returns, quoted = data.count(b"\r") if b"\r" in data else 0, b'"' in data
     if not _can_be_plain(data, returns) or (quoted and not _is_regular(data)):
         return None
-    try:
-        frame = pl.read_csv(
-            data,
-            has_header=False,
-            schema={str(index): pl.String for index in range(columns)},
-            quote_char='"' if quoted else None,
-            empty_string_is_null=False,
-        )
-    except pl.exceptions.PolarsError:
+    frame = _read(data, columns, separator=",", quote_char='"' if quoted else None)
+    if frame is None:
         return None
     separators = data.count(b",")
     if quoted:
@@ -53,6 +46,22 @@ def table_of(data: bytes, columns: int) -> tuple[pl.DataFrame, bool] | None:
     if separators != (columns - 1) * len(frame) or frame["0"].null_count():
         return None
     return frame, not quoted and _is_clean(data, frame, len(frame) + returns)
+
+
+def _read(data: bytes, columns: int, *, separator: str, quote_char: str | None) -> pl.DataFrame | None:
+    """Columns of text named by their indices; None if polars can't read them."""
+    names = map(str, range(columns))
+    try:
+        return pl.read_csv(
+            data,
+            has_header=False,
+            separator=separator,
+            quote_char=quote_char,
+            schema=dict.fromkeys(names, pl.String),
+            empty_string_is_null=False,
+        )
+    except pl.exceptions.PolarsError:
+        return None
 
 
 def _can_be_plain(data: bytes, returns: int) -> bool:
@@ -77,16 +86,8 @@ def _is_regular(data: bytes) -> bool:
     """Whether quotes enclose whole cells only, and no cell holds a line end."""
     if b"\x01" in data:
         return False
-    try:
-        frame = pl.read_csv(
-            data,
-            has_header=False,
-            separator="\x01",
-            quote_char=None,
-            schema={"0": pl.String},
-            empty_string_is_null=False,
-        )
-    except pl.exceptions.PolarsError:
+    frame = _read(data, 1, separator="\x01", quote_char=None)
+    if frame is None:
         return False
     text = frame.select(
         pl.col("0").str.contains(_REGULAR).all().alias("regular"), pl.col("0").str.len_bytes().max().alias("longest")

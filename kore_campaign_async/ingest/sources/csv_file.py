@@ -10,7 +10,7 @@ from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.matching import usual_field
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
-from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, OUTCOME_COLUMNS, SLICE_RECORDS, mapping_cells
+from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, SLICE_RECORDS, mapping_cells, written_by_a_run
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
 from kore_campaign_async.ingest.sources.csv_text import CsvRecords, clean_cells, plain_cells
 
@@ -64,11 +64,8 @@ class CsvFile:
             raise SourceError(f"{self.name} is no CSV file in UTF-8: its first line holds other bytes")
         if not self._ahead:
             raise SourceError(f"{self.name} has a header and no contacts")
-        if tuple(header[:2]) == OUTCOME_COLUMNS:
-            self._drop = 2
-            header = header[2:]
-            self.notices = (f"{self.name} was written by a run: its columns row and reason are left out",)
-        self.columns = tuple(header)
+        self._drop, self.notices = written_by_a_run(self.name, header)
+        self.columns = tuple(header[self._drop :])
         # Of a source of mappings: each record stands in the last column, as JSON.
         self._mappings = self._drop > 0 and self.columns == MAPPING_COLUMNS
         self.header = None if self._mappings else self.columns

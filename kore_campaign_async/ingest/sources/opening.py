@@ -86,30 +86,23 @@ async def _csv(blocks: Blocks, first: bytes) -> CsvFile:
     # Below that, importing polars takes longer than it saves. Standard input has no size.
     if blocks.size < _TABLES_FROM_BYTES or find_spec("polars") is None:
         return CsvFile(blocks, first)
-    made: CsvFile = (await in_thread(_csv_tables)).CsvTables(blocks, first)
+    made: CsvFile = (await in_thread(_table_modules))[0].CsvTables(blocks, first)
     return made
-
-
-def _csv_tables() -> ModuleType:
-    # Who pushes no tables needs no polars, and its import takes too long for the event loop.
-    from kore_campaign_async.ingest.sources import csv_tables  # noqa: PLC0415
-
-    return csv_tables
 
 
 async def _tables(what: str) -> ModuleType:
     """The module for tables; SourceError if the extra is missing."""
     try:
-        return await in_thread(_table_module)
+        return (await in_thread(_table_modules))[1]
     except ImportError:
         raise SourceError(f"{what} needs the extra tables: pip install 'kore-campaign-async[tables]'") from None
 
 
-def _table_module() -> ModuleType:
-    # As above.
-    from kore_campaign_async.ingest.sources import tables  # noqa: PLC0415
+def _table_modules() -> tuple[ModuleType, ModuleType]:
+    # Who pushes no tables needs no polars, and its import takes too long for the event loop.
+    from kore_campaign_async.ingest.sources import csv_tables, tables  # noqa: PLC0415
 
-    return tables
+    return csv_tables, tables
 
 
 def _kind(path: Path | None, first: bytes) -> str:

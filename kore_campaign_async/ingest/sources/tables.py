@@ -15,7 +15,7 @@ import polars as pl
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Record, TableSlice
-from kore_campaign_async.ingest.sources.base import OUTCOME_COLUMNS, one_ahead
+from kore_campaign_async.ingest.sources.base import one_ahead, written_by_a_run
 from kore_campaign_async.ingest.sources.blocks import in_thread
 
 _SLICE_ROWS: Final = 1 << 15
@@ -51,9 +51,7 @@ class Tables:
         """Read the columns' names and types. SourceError tells what is wrong."""
         self._schema = await self._reading(self._given.lazy().collect_schema)
         names = self._schema.names()
-        if tuple(names[:2]) == OUTCOME_COLUMNS:
-            self._drop = 2
-            self.notices = (f"{self.name} was written by a run: its columns row and reason are left out",)
+        self._drop, self.notices = written_by_a_run(self.name, names)
         self.header = self.columns = tuple(names[self._drop :])
         for name in self.columns:
             if not _can_be_text(self._schema[name]):
@@ -108,8 +106,7 @@ class Tables:
         try:
             return await in_thread(work)
         except pl.exceptions.PolarsError as error:
-            why = masked(str(error).partition("\n")[0])[:200]
-            raise SourceError(f"{self.name} can't be read: {why}") from None
+            raise SourceError(f"{self.name} can't be read: {_shown(str(error))}") from None
 
     def rest(self) -> Sequence[Record]:
         """Nothing: rows are taken slice by slice."""
@@ -130,6 +127,11 @@ class Tables:
 
     def close(self) -> None:
         """The table is the caller's, and a file is open only while a part of it is read."""
+
+
+def _shown(words: str) -> str:
+    """The beginning of what another library says, without numbers."""
+    return masked(words.partition("\n")[0])[:200]
 
 
 def _can_be_text(kind: pl.DataType) -> bool:
@@ -162,6 +164,6 @@ def table_of_object(given: Any) -> Tables:
         try:
             given = pl.scan_arrow_c_stream(given)
         except Exception as error:  # noqa: BLE001  the caller's own object: pandas misses pyarrow in its own way
-            why = masked(f"{type(error).__name__}: {error}".partition("\n")[0])[:200]
+            why = _shown(f"{type(error).__name__}: {error}")
             raise SourceError(f"the {name} can't be read as a table: {why}") from None
     return Tables(given, name)
