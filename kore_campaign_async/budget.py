@@ -25,11 +25,18 @@ _MARGIN_SECONDS: Final = 0.002
 _DRIFT: Final = 1e-4
 
 # Where others use the account too: how much of our share is kept at least when a throttled answer shows less, how
-# much of what was good for long is made good again a window later, and for how many windows what was found is kept
-# before more is tried. Found by simulation: trying costs a closed gate, which without a Retry-After is a whole window.
+# much of a loss is made good again each time, and after how many windows: the first time, then, and once nothing is
+# left to be made good. The halves are on purpose: everybody's slots come free a window after they were taken, so the
+# moment at which a window was full is full again one window later, and more is better tried between two of them. For
+# the same reason a gate stays closed this part of a window longer where the account is known to be shared. Found by
+# simulation and beside real rivals (benchmarks/budget.py): trying costs a closed gate, so a whole window.
 _DECREASE: Final = 0.75
 _RECOVERY: Final = 0.5
-_HOLD_WINDOWS: Final = 10
+_FIRST_WINDOWS: Final = 1.5
+_NEXT_WINDOWS: Final = 2
+_HOLD_WINDOWS: Final = 10.5
+_FOUND_WINDOWS: Final = 5
+_LATER: Final = 0.07
 
 # A run keeps this many times the calls in flight that the limit needs on average, and more of them only where what
 # is free of the budget would not go out within this part of a window.
@@ -100,29 +107,40 @@ class _Share:
 
     What was ours when the window was full is what they leave. That is kept for some windows, then more and more is
     tried, until the whole is ours again or the next throttled answer shows the share anew. One window can mislead, as
-    when others send again what was refused to them: of a share that had been good for long, part of the loss is made
-    good again at once.
+    when others send again what was refused to them: what is lost of a share that was good for long, or that the full
+    window before had shown, is made good again step by step.
     """
 
     def __init__(self, limit: RateLimit) -> None:
         self._seconds = limit.seconds
         self._whole = limit.calls
-        self._calls = float(limit.calls)
-        self._step = 1.0
-        self._good = 0.0  # the share that was kept for long, or what it is believed to be since
-        self._good_before = 0.0
-        #: When it is more than now; infinity where it is the whole.
-        self.raised_at = math.inf
         self._seen_at = -math.inf
         self._left = 0
         self._least = 1.0
+        self._be_whole()
+
+    def _be_whole(self) -> None:
+        self._calls = float(self._whole)
+        self._step = 1.0
+        self._found = False  # whether a share was good for long
+        self._good = 0.0  # what the share is made good to next
+        self._believed = 0.0  # and what it may be in the end
+        self._showed = 0.0  # what was ours in the last full window
+        #: When it is more than now; infinity where it is the whole.
+        self.raised_at = math.inf
+
+    @property
+    def is_whole(self) -> bool:
+        return math.isinf(self.raised_at)
 
     def calls(self, now: float) -> int:
         """How many calls of a window are ours now."""
         while now >= self.raised_at:
             if self._calls < self._good:
                 self._calls = self._good
-                self.raised_at += _HOLD_WINDOWS * self._seconds
+                more = (self._believed - self._good) * _RECOVERY
+                self._good += more if more >= 1 else 0.0
+                self.raised_at += (_NEXT_WINDOWS if self._good > self._calls else int(_HOLD_WINDOWS)) * self._seconds
                 continue
             if self._step == 1:
                 self._good = self._calls
@@ -130,19 +148,22 @@ class _Share:
             self._step *= 2
             self.raised_at += self._seconds
             if self._calls >= self._whole:
-                self._calls, self._good, self.raised_at = float(self._whole), 0.0, math.inf
+                self._be_whole()
         return int(self._calls)
 
     def throttled(self, now: float, sent_at: float, held: int) -> None:
         """Learn from a throttled answer to a call that went out then, while so many slots are taken."""
         if sent_at > self._seen_at:
+            if not self.is_whole and now - self._seen_at >= _FOUND_WINDOWS * self._seconds:
+                self._found = True
+            self._believed = self._good if self._found else self._showed
+            self._showed = float(held)
             self._seen_at, self._left, self._least = now, held, max(1.0, self._calls * _DECREASE)
-            self._good_before = self._good
         self._left -= 1  # the answer to a call that was sent before this one came speaks of the same full window
         self._calls = min(self._calls, max(self._least, self._left))
-        self._good = self._calls + max(0.0, self._good_before - self._calls) * _RECOVERY
+        self._good = self._calls + max(0.0, self._believed - self._calls) * _RECOVERY
         self._step = 1.0
-        self.raised_at = now + (1 if self._good > self._calls else _HOLD_WINDOWS) * self._seconds
+        self.raised_at = now + (_FIRST_WINDOWS if self._good > self._calls else _HOLD_WINDOWS) * self._seconds
 
 
 class Slot:
@@ -175,7 +196,8 @@ class Slot:
     def throttled(self, retry_after_seconds: float | None) -> bool:
         """Learn from a throttled answer to this call, and tell whether a gate makes its next attempt wait.
 
-        It closes for as long as was asked for, else for the shortest window; without a limit there is none.
+        It closes for as long as was asked for, else for the shortest window (and a little more of it where others are
+        known to use the account too); without a limit there is none.
         """
         return self._budget.throttled(self._taken_at, retry_after_seconds)
 
@@ -306,9 +328,11 @@ class Budget:
     def throttled(self, sent_at: float, retry_after_seconds: float | None) -> bool:
         """Learn from a throttled answer. For `Slot`."""
         now = self.clock()
-        if self._share is not None:
-            self._share.throttled(now, sent_at, self._windows[0].held(now))
         seconds = retry_after_seconds or self.shortest_seconds
+        if self._share is not None and self.shortest_seconds is not None:
+            if not retry_after_seconds and not self._share.is_whole:
+                seconds = self.shortest_seconds * (1 + _LATER)
+            self._share.throttled(now, sent_at, self._windows[0].held(now))
         if seconds is None:
             return False
         self.close_gate(seconds)

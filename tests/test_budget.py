@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -394,3 +395,33 @@ def test_a_plan_in_numbers(limits: tuple[RateLimit, ...], calls: int, seconds: f
 )
 def test_what_the_limits_allow_in_a_time(limits: tuple[RateLimit, ...], seconds: float, calls: int | None) -> None:
     assert possible_calls(limits, seconds) == calls
+
+
+async def throttled_at_once(budget: Budget, retry_after_seconds: float | None = None) -> None:
+    async with budget.slot() as slot:
+        slot.throttled(retry_after_seconds)
+
+
+async def test_more_is_tried_half_a_window_away_from_the_moment_at_which_the_window_was_full() -> None:
+    """Everybody's slots come free one window after they were taken: what was full then is full again by then."""
+    time = SimulatedTime(0.0)
+    budget = budget_of(time, RateLimit(8, 10.0))
+    await arrivals_of(budget, time, [(0.0, 0.0, 0.0)] * 7)
+    await throttled_at_once(budget)
+    arrived = await arrivals_of(budget, time, [(0.0, 0.0, 0.0)] * 71)
+    away = [moment for moment in arrived if not math.isclose(moment % 10.0, 0.0, abs_tol=0.1)]
+    assert away == pytest.approx([105.0], abs=0.1)
+
+
+@pytest.mark.parametrize(("retry_after_seconds", "waits_seconds"), [(None, 10.7), (4.0, 4.0)])
+async def test_a_gate_opens_a_little_later_where_others_are_known(
+    retry_after_seconds: float | None, waits_seconds: float
+) -> None:
+    """The first throttled answer closes it for the window; after that it opens when the others' bursts are over."""
+    time = SimulatedTime(0.0)
+    budget = budget_of(time, RateLimit(8, 10.0))
+    for waits in (10.0, waits_seconds):
+        begin = time()
+        await throttled_at_once(budget, None if waits == 10.0 else retry_after_seconds)
+        assert await arrivals_of(budget, time, [(0.0, 0.0, 0.0)]) == pytest.approx([waits])
+        assert time() - begin == pytest.approx(waits)
