@@ -30,12 +30,12 @@ class TableRecords(Sequence[Record]):
     """Rows of a table as records, made only when they are asked for.
 
     Args:
-        frame: columns of text.
+        part: the table.
         at: the rows' indices in it.
     """
 
-    def __init__(self, frame: pl.DataFrame, at: Sequence[int]) -> None:
-        self._frame = frame
+    def __init__(self, part: TableSlice, at: Sequence[int]) -> None:
+        self._part = part
         self._at = at
 
     def __len__(self) -> int:
@@ -49,15 +49,15 @@ class TableRecords(Sequence[Record]):
 
     def __getitem__(self, index: int | slice) -> Record | TableRecords:
         if isinstance(index, slice):
-            return TableRecords(self._frame, self._at[index])
-        return list(self._frame.row(self._at[index]))
+            return TableRecords(self._part, self._at[index])
+        return self._part.record_of(self._part.frame.row(self._at[index]))
 
     def __iter__(self) -> Iterator[Record]:
         if isinstance(self._at, range):
-            frame = self._frame.slice(self._at.start, len(self._at))
+            frame = self._part.frame.slice(self._at.start, len(self._at))
         else:
-            frame = self._frame[list(self._at)]
-        return map(list, frame.iter_rows())
+            frame = self._part.frame[list(self._at)]
+        return map(self._part.record_of, frame.iter_rows())
 
 
 class JsonColumn:
@@ -126,7 +126,7 @@ class SortedTable:
     @property
     def records(self) -> TableRecords:
         """The source's own."""
-        return TableRecords(self.part.frame, self.at)
+        return TableRecords(self.part, self.at)
 
     @property
     def contacts(self) -> JsonColumn:
@@ -149,15 +149,11 @@ class ColumnNormaliser:
 
     rows: Normaliser
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether the table's shape is one that columns can be judged by."""
-        return self.rows.takes_columns(self.rows.table)
-
-    def sort(self, part: TableSlice) -> SortedTable:
-        """Sort a slice's rows into contacts and rejected ones."""
-        shape = self.rows.table
-        assert shape is not None  # noqa: S101  is_usable saw to it
+    def sort(self, part: TableSlice) -> SortedTable | None:
+        """Sort a slice's rows into contacts and rejected ones; None if its shape is none to judge columns by."""
+        shape = self.rows.table if part.keys is None else self.rows.shape_of(part.keys)
+        if isinstance(shape, str) or not self.rows.takes_columns(shape):
+            return None
         frame = part.frame
         number = pl.nth(shape.number)
         # Few calls of many expressions: for each call this thread has to wait for its turn with Python.
@@ -175,7 +171,7 @@ class ColumnNormaliser:
         odd = (~good).arg_true()
         found = Singly()
         for at, cells in zip(odd.to_list(), part.frame[odd].iter_rows(), strict=True):
-            self.rows.sort_one(part.first + at, list(cells), found, suspect=True)
+            self.rows.sort_one(part.first + at, part.record_of(cells), found, suspect=True)
         table = table.with_row_index("at").filter(good)
         if found.rows:
             more = pl.DataFrame(
@@ -279,7 +275,7 @@ def _text(name: str) -> str:
 
 def as_rows(part: TableSlice) -> Slice:
     """A slice of a table for the rules for rows."""
-    return Slice(part.first, list(map(list, part.frame.iter_rows())), suspect=True)
+    return Slice(part.first, list(map(part.record_of, part.frame.iter_rows())), suspect=True)
 
 
 def _place(numbers: pl.Series) -> pl.Expr:

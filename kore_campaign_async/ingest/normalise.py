@@ -369,21 +369,25 @@ class Normaliser:
         return normalise(shape, cells + [""] * missing, suspect=suspect, room=self.room)
 
     def _of_mapping(self, record: Mapping[Any, Any], *, suspect: bool) -> tuple[int, dict[str, str]] | str:
-        keys = tuple(record)
-        shape = self._shapes.get(keys)
-        if shape is None:
-            shape = self._shape_of(keys)
-            # Records of ever new keys must not fill the memory.
-            if len(self._shapes) < _SHAPES_KEPT:
-                self._shapes[keys] = shape
+        shape = self.shape_of(tuple(record))
         if isinstance(shape, str):
             return shape
         values = [text for text in map(text_of, record.values()) if text is not None]
-        if len(values) < len(keys):
+        if len(values) < len(record):
             return BAD_VALUE
         return normalise(shape, values, suspect=suspect, room=self.room)
 
-    def _shape_of(self, keys: tuple[Any, ...]) -> Shape | str:
+    def shape_of(self, keys: tuple[Any, ...]) -> Shape | str:
+        """The shape of mappings with these keys, or the reason code why they are no contacts."""
+        shape = self._shapes.get(keys)
+        if shape is None:
+            shape = self._made_of(keys)
+            # Records of ever new keys must not fill the memory.
+            if len(self._shapes) < _SHAPES_KEPT:
+                self._shapes[keys] = shape
+        return shape
+
+    def _made_of(self, keys: tuple[Any, ...]) -> Shape | str:
         if not all(isinstance(key, str) and _is_clean(key) for key in keys):
             return BAD_ROW
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, overload
 
@@ -161,11 +161,15 @@ class TableSlice:
     Attributes:
         frame: the source's columns, in their order; an absent cell is empty, never null.
         is_clean: whether no cell begins with a blank, or holds what JSON spells otherwise.
+        keys: of records that are mappings; there is a column for each of them, and more may follow.
+        record_of: makes a row of the frame the source's own record.
     """
 
     first: int
     frame: pl.DataFrame = field(repr=False)
     is_clean: bool = False
+    keys: tuple[str, ...] | None = None
+    record_of: Callable[[Sequence[str]], Record] = list
 
     def __len__(self) -> int:
         return len(self.frame)

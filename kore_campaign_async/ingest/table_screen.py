@@ -32,9 +32,9 @@ class TableScreen(Screen):
         """Sort a slice into full batches and what is settled without a call."""
         if isinstance(part, Slice):
             return super().take(part)
-        if not self._columns.is_usable:
-            return super().take(as_rows(part))
         found = self._columns.sort(part)
+        if found is None:
+            return super().take(as_rows(part))
         made: list[Batch | Settled] = [rejected(found.rejected)] if found.rejected else []
         if len(self._barred):
             barred = found.table.select(are_among(self._barred)).to_series()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import csv
 import io
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from kore_campaign_async.ingest.columns import ColumnNormaliser, JsonColumn, Num
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
 from kore_campaign_async.ingest.records import Slice, TableSlice
-from kore_campaign_async.ingest.sources import blocks, csv_tables, opening
+from kore_campaign_async.ingest.sources import blocks, csv_tables, ndjson_columns, ndjson_tables, opening, plain_parts
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter
 from kore_campaign_async.ingest.sources.csv_columns import table_of
 from kore_campaign_async.ingest.sources.csv_text import CsvRecords
@@ -77,12 +78,11 @@ def test_columns_are_judged_as_rows_are(room: int, rows: list[tuple[str, ...]]) 
     """Rows, keys, contacts, records and reasons are the same."""
     normaliser = Normaliser(match(HEADER, {}), {}, room)
     expected = normaliser.sort(Slice(7, [list(row) for row in rows], suspect=True))
-    columns = ColumnNormaliser(normaliser)
-    if room < 1000:
-        assert not columns.is_usable
-        return
     frame = pl.DataFrame(rows, schema=dict.fromkeys("abcd", pl.String), orient="row")
-    found = columns.sort(TableSlice(7, frame))
+    found = ColumnNormaliser(normaliser).sort(TableSlice(7, frame))
+    if found is None:
+        assert room < 1000
+        return
     assert list(found.rows) == expected.rows
     assert found.table["key"].to_list() == expected.keys
     contacts = orjson.loads(b"[" + found.contacts.encoded() + b"]")
@@ -102,14 +102,15 @@ def test_every_column_can_be_the_numbers(rows: list[tuple[str, ...]], alone: boo
         expected = normaliser.sort(Slice(1, picked, suspect=True))
         frame = pl.DataFrame(picked, schema=dict.fromkeys(names, pl.String), orient="row")
         found = ColumnNormaliser(normaliser).sort(TableSlice(1, frame))
+        assert found is not None
         assert [orjson.loads(one) for one in found.table["json"]] == expected.contacts
         assert found.rejected == expected.rejected
 
 
 def test_records_of_a_table_are_made_when_asked_for() -> None:
-    frame = pl.DataFrame({"a": ["1", "2", "3", "4"], "b": list("wxyz")})
+    part = TableSlice(1, pl.DataFrame({"a": ["1", "2", "3", "4"], "b": list("wxyz")}))
     for at in (range(1, 4), [1, 2, 3]):
-        records = TableRecords(frame, at)
+        records = TableRecords(part, at)
         assert len(records) == 3
         assert list(records) == [["2", "x"], ["3", "y"], ["4", "z"]]
         assert list(records[1:]) == [["3", "y"], ["4", "z"]]
@@ -249,8 +250,8 @@ def small_parts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Blocks, "read", read_little)
         patch.setattr(opening, "_TABLES_FROM_BYTES", 0)
-        patch.setattr(csv_tables, "_TABLE_BYTES", 400)
-        patch.setattr(csv_tables, "BLOCK_BYTES", 90)
+        patch.setattr(plain_parts, "_TABLE_BYTES", 400)
+        patch.setattr(plain_parts, "BLOCK_BYTES", 90)
         yield
 
 
@@ -316,23 +317,144 @@ def test_a_file_is_the_same_by_tables_and_by_rows(
         rows.insert(data.draw(st.integers(0, len(rows))), one)
     answers = data.draw(st.lists(st.sampled_from([Answer(), Answer(), refuse()]), max_size=6))
     header = ",".join(map(_written, HEADER)).encode()
-    text = end.join([header, *rows]) + (end if has_end else b"")
+    asyncio.run(
+        is_the_same_either_way("contacts.csv", end.join([header, *rows]) + (end if has_end else b""), answers, most)
+    )
 
-    async def story() -> None:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            source, barred = folder / "contacts.csv", folder / "barred.csv"
-            source.write_bytes(text)
-            barred.write_text(f"{NUMBERS[3]}\n")
-            # One sender: what comes first is then the same.
-            options = IngestOptions(batch=BatchLimits(max_contacts=most), concurrency=1, suppress=(barred,))
-            with no_tables():
-                expected = await pushed(source, folder / "rows", options, answers)
-            with small_parts():
-                found = await pushed(source, folder / "tables", options, answers)
-            assert found == expected
 
-    asyncio.run(story())
+async def is_the_same_either_way(name: str, text: bytes, answers: list[Answer], most: int) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        source, barred = folder / name, folder / "barred.csv"
+        source.write_bytes(text)
+        barred.write_text(f"{NUMBERS[3]}\n")
+        # One sender: what comes first is then the same.
+        options = IngestOptions(batch=BatchLimits(max_contacts=most), concurrency=1, suppress=(barred,))
+        with no_tables():
+            expected = await pushed(source, folder / "rows", options, answers)
+        with small_parts():
+            found = await pushed(source, folder / "tables", options, answers)
+        assert found == expected
+
+
+def _object(row: tuple[str, ...], *, keys: tuple[str, ...], spaced: bool, escaped: bool, nulls: bool) -> bytes:
+    record = {key: None if nulls and not value else value for key, value in zip(keys, row, strict=True)}
+    separators = (", ", ": ") if spaced else (",", ":")
+    return json.dumps(record, separators=separators, ensure_ascii=escaped).encode()
+
+
+KEYS = ("firstName", "phone", "timeZone", "odd (name).* -")
+odd_lines = st.lists(
+    st.sampled_from(
+        [
+            b"",
+            b"  ",
+            b"\x1f",
+            b"[]",
+            b"null",
+            b"{}",
+            b'{"phone":"+14155550000"}',
+            b'{"phone":14155550001,"firstName":"B","timeZone":null,"odd (name).* -":true}',
+            b'{"firstName":-0,"phone":"+14155550004","timeZone":"","odd (name).* -":9999999999999999999999}',
+            b'{"firstName":1.5,"phone":"+14155550005","timeZone":"","odd (name).* -":1}',
+            b'{"firstName":12,"phone":14155550006,"timeZone":false,"odd (name).* -":-7}',
+            b'{"firstName":"a","phone":"+14155550007","timeZone":"","odd (name).* -":"x","phone":"+14155550008"}',
+            b'{"phone":"+14155550009","firstName":"other order","timeZone":"","odd (name).* -":""}',
+            b'{"firstName":"a","phone":"+14155550002","timeZone":"","odd (name).* -":{"a":[1]}}',
+            b'{"firstName":"a","phone":"+14155550002"',
+            b'\xff{"phone":"+14155550003"}',
+            b'{"phone":"+1415\0"}',
+            b'\xef\xbb\xbf{"phone":"+14155550010"}',
+            b'{"phone":"+14155550011"}\r{"phone":"+14155550011"}',
+        ]
+    ),
+    max_size=4,
+)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@given(
+    st.data(),
+    st.lists(st.tuples(cells, phones, zones, cells), min_size=6, max_size=40),
+    odd_lines,
+    st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    st.sampled_from([b"\n", b"\r\n"]),
+    st.integers(1, 9),
+)
+def test_a_file_of_objects_is_the_same_by_tables_and_by_rows(
+    data: st.DataObject,
+    rows: list[tuple[str, ...]],
+    more: list[bytes],
+    style: tuple[bool, ...],
+    end: bytes,
+    most: int,
+) -> None:
+    """Every state, row, reason and file, and every contact of every call, whichever way the objects are written."""
+    spaced, escaped, nulls, has_end = style
+    lines = [_object(row, keys=KEYS, spaced=spaced, escaped=escaped, nulls=nulls) for row in rows]
+    for one in more:
+        lines.insert(data.draw(st.integers(0, len(lines))), one)
+    answers = data.draw(st.lists(st.sampled_from([Answer(), Answer(), refuse()]), max_size=6))
+    asyncio.run(is_the_same_either_way("contacts.ndjson", end.join(lines) + (end if has_end else b""), answers, most))
+
+
+def test_objects_become_columns() -> None:
+    """Text, digits, booleans and null; a line that is written otherwise is left to the rules for records."""
+    lines = (
+        '{"phone":"+14155550101","a.b":"Zoë"}',
+        '{ "phone": 14155550102, "a.b": null }\r',
+        '{"phone":"+14155550103","a.b":true}',
+        '{"phone":"+14155550104","a.b":"say \\"hi\\""}',
+        '{"phone":"+14155550105","a.b":""}',
+    )
+    part = ndjson_columns.table_of("".join(f"{line}\n" for line in lines).encode(), 7)
+    assert part is not None
+    assert (part.first, part.keys) == (7, ("phone", "a.b"))
+    assert part.frame.rows() == [
+        ("+14155550101", "Zoë", lines[0]),
+        ("14155550102", "", lines[1]),
+        ("+14155550103", "true", lines[2]),
+        ("\0", "\0", lines[3]),
+        ("+14155550105", "", lines[4]),
+    ]
+    assert part.record_of(part.frame.row(1)) == {"phone": 14155550102, "a.b": None}
+    normaliser = Normaliser(None, {}, 1 << 20)
+    found = ColumnNormaliser(normaliser).sort(part)
+    assert found is not None
+    records = [orjson.loads(line) for line in lines]
+    expected = normaliser.sort(Slice(7, records, suspect=True))
+    assert [orjson.loads(one) for one in found.table["json"]] == expected.contacts
+    assert list(found.records) == records
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'[1]\n{"phone":"1"}\n',
+        b'{"phone":"1"\n',
+        b"{}\n",
+        b'{"a\\"b":"1"}\n',
+        b'{"phone":"1"}\n\n',
+        b'{"phone":"1"}\n \r\n',
+        b'{"phone":"1"}\r{"phone":"1"}\n',
+        b'{"phone":"1"}\n{"phone":"\xff"}\n',
+        b'{"phone":"1"}\n{"phone":"\0"}\n',
+        b'{"phone":"1"}\n{"number":"2"}\n{"number":"3"}\n',
+    ],
+)
+def test_lines_that_are_not_plain_objects_are_left_to_the_reader_of_records(data: bytes) -> None:
+    assert ndjson_columns.table_of(data) is None
+
+
+async def test_large_files_of_objects_go_by_tables_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that is written otherwise costs only itself."""
+    source = tmp_path / "large.ndjson"
+    lines = [f'{{"phone":"+1{4_150_000_000 + row}","name":"Ana {row}"}}\n' for row in range(120_000)]
+    lines[60_000] = lines[60_000].replace("Ana", "A\\u006ea")
+    source.write_text("".join(lines))
+    assert await rows_by_tables(ndjson_tables.NdjsonTables, source, 120_000, monkeypatch) > 110_000
 
 
 async def test_large_plain_files_go_by_tables_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,20 +462,25 @@ async def test_large_plain_files_go_by_tables_by_themselves(tmp_path: Path, monk
     source = tmp_path / "large.csv"
     text = "phone,name\n" + "".join(f"+1{4_150_000_000 + row},Ana {row}\n" for row in range(300_000))
     source.write_text(text.replace("Ana 150000", 'An"a', 1))
-    kinds: list[tuple[type, int]] = []
-    tables_of = csv_tables.CsvTables.slices
+    assert await rows_by_tables(csv_tables.CsvTables, source, 300_000, monkeypatch) > 270_000
 
-    async def noting(self: csv_tables.CsvTables) -> Any:
-        async for part in tables_of(self):
+
+async def rows_by_tables(kind: Any, source: Path, rows: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many of a file's rows came in tables; all of them are stored."""
+    kinds: list[tuple[type, int]] = []
+    slices = kind.slices
+
+    async def noting(self: Any) -> Any:
+        async for part in slices(self):
             kinds.append((type(part), len(part)))
             yield part
 
-    monkeypatch.setattr(csv_tables.CsvTables, "slices", noting)
+    monkeypatch.setattr(kind, "slices", noting)
     async with scripted() as (api, client):
         report = await push(client, source, contact_list=LIST)
-    assert report.counts.accepted == 300_000
-    assert len(api.processed) == 300_000
-    assert sum(size for kind, size in kinds if kind is TableSlice) > 270_000
+    assert report.counts.accepted == rows
+    assert len(api.processed) == rows
+    return sum(size for one, size in kinds if one is TableSlice)
 
 
 @pytest.mark.parametrize("tables_first", [False, True])

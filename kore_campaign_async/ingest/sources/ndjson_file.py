@@ -10,7 +10,7 @@ from typing import Any
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
+from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
 
@@ -23,6 +23,8 @@ class NdjsonFile(MappingSource):
         self._blocks = blocks
         self._block = first
         self._cutter = LineCutter()
+        self._row = 1  # the next record's
+        self._lines_left = False  # of the block
 
     async def open(self) -> None:
         """Check that there is something to read."""
@@ -33,21 +35,27 @@ class NdjsonFile(MappingSource):
         if not self._block:
             raise SourceError(f"{self.name} is empty: it needs a JSON object a line")
 
-    async def slices(self) -> AsyncGenerator[Slice, None]:
+    def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
-        row = 1
+        return self._of_lines()
+
+    async def _of_lines(self) -> AsyncGenerator[Slice, None]:
         while True:
             lines = self._cutter.feed(self._block) if self._block else self._cutter.flush()
             lines = [line for line in lines if not line.isspace()]
             for start in range(0, len(lines), SLICE_RECORDS):
                 part = lines[start : start + SLICE_RECORDS]
-                records = [_record(line) for line in part]
-                yield Slice(row, records, suspect=not are_clean(part) or any("\\u0000" in line for line in part))
-                row += len(records)
+                self._lines_left = start + SLICE_RECORDS < len(lines)
+                records = [record_of(line) for line in part]
+                first, self._row = self._row, self._row + len(records)
+                yield Slice(first, records, suspect=not are_clean(part) or any("\\u0000" in line for line in part))
                 await asyncio.sleep(0)
             if not self._block:
                 return
-            self._block = await self._blocks.read()
+            self._block = await self._next_block()
+
+    async def _next_block(self) -> bytes:
+        return await self._blocks.read()
 
     def fraction(self) -> float | None:
         """How much of the file is read."""
@@ -58,7 +66,8 @@ class NdjsonFile(MappingSource):
         self._blocks.close()
 
 
-def _record(line: str) -> Record:
+def record_of(line: str) -> Record:
+    """Read a line as an object, or as what it is instead."""
     try:
         value = wire.loads(line)
     except (ValueError, TypeError):  # TypeError: bytes that were not UTF-8

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Protocol
 
+from attrs import frozen
+
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.sources.base import Source
 from kore_campaign_async.ingest.sources.blocks import Blocks, in_thread
@@ -61,7 +63,7 @@ async def open_source(given: Contacts) -> Source:
                 blocks.close()
                 source = (await _tables(f"{blocks.name} is {_MAGIC[kind][1]} file, which")).table_file(path, kind)
             else:
-                source = NdjsonFile(blocks, first) if kind == "NDJSON" else await _csv(blocks, first)
+                source = await _lines(kind, blocks, first)
             await source.open()
         except BaseException:
             blocks.close()
@@ -81,28 +83,37 @@ async def open_source(given: Contacts) -> Source:
     return source
 
 
-async def _csv(blocks: Blocks, first: bytes) -> CsvFile:
-    """A CSV file, large ones by tables if they can be."""
+async def _lines(kind: str, blocks: Blocks, first: bytes) -> CsvFile | NdjsonFile:
+    """A CSV or NDJSON file, large ones by tables if they can be."""
     # Below that, importing polars takes longer than it saves. Standard input has no size.
     if blocks.size < _TABLES_FROM_BYTES or find_spec("polars") is None:
-        return CsvFile(blocks, first)
-    made: CsvFile = (await in_thread(_table_modules))[0].CsvTables(blocks, first)
+        return NdjsonFile(blocks, first) if kind == "NDJSON" else CsvFile(blocks, first)
+    modules = await in_thread(_table_modules)
+    made: CsvFile | NdjsonFile
+    made = modules.ndjson.NdjsonTables(blocks, first) if kind == "NDJSON" else modules.csv.CsvTables(blocks, first)
     return made
 
 
 async def _tables(what: str) -> ModuleType:
     """The module for tables; SourceError if the extra is missing."""
     try:
-        return (await in_thread(_table_modules))[1]
+        return (await in_thread(_table_modules)).tables
     except ImportError:
         raise SourceError(f"{what} needs the extra tables: pip install 'kore-campaign-async[tables]'") from None
 
 
-def _table_modules() -> tuple[ModuleType, ModuleType]:
-    # Who pushes no tables needs no polars, and its import takes too long for the event loop.
-    from kore_campaign_async.ingest.sources import csv_tables, tables  # noqa: PLC0415
+@frozen
+class _TableModules:
+    csv: ModuleType
+    ndjson: ModuleType
+    tables: ModuleType
 
-    return csv_tables, tables
+
+def _table_modules() -> _TableModules:
+    # Who pushes no tables needs no polars, and its import takes too long for the event loop.
+    from kore_campaign_async.ingest.sources import csv_tables, ndjson_tables, tables  # noqa: PLC0415
+
+    return _TableModules(csv_tables, ndjson_tables, tables)
 
 
 def _kind(path: Path | None, first: bytes) -> str:
