@@ -122,16 +122,13 @@ class _Share:
     def _be_whole(self) -> None:
         self._calls = float(self._whole)
         self._step = 1.0
-        self._found = False  # whether a share was good for long
+        #: Whether a share was good for long, so that others are known to use the account.
+        self.is_found = False
         self._good = 0.0  # what the share is made good to next
         self._believed = 0.0  # and what it may be in the end
         self._showed = 0.0  # what was ours in the last full window
         #: When it is more than now; infinity where it is the whole.
         self.raised_at = math.inf
-
-    @property
-    def is_whole(self) -> bool:
-        return math.isinf(self.raised_at)
 
     def calls(self, now: float) -> int:
         """How many calls of a window are ours now."""
@@ -154,9 +151,9 @@ class _Share:
     def throttled(self, now: float, sent_at: float, held: int) -> None:
         """Learn from a throttled answer to a call that went out then, while so many slots are taken."""
         if sent_at > self._seen_at:
-            if not self.is_whole and now - self._seen_at >= _FOUND_WINDOWS * self._seconds:
-                self._found = True
-            self._believed = self._good if self._found else self._showed
+            if self.raised_at < math.inf and now - self._seen_at >= _FOUND_WINDOWS * self._seconds:
+                self.is_found = True
+            self._believed = self._good if self.is_found else self._showed
             self._showed = float(held)
             self._seen_at, self._left, self._least = now, held, max(1.0, self._calls * _DECREASE)
         self._left -= 1  # the answer to a call that was sent before this one came speaks of the same full window
@@ -330,9 +327,9 @@ class Budget:
         now = self.clock()
         seconds = retry_after_seconds or self.shortest_seconds
         if self._share is not None and self.shortest_seconds is not None:
-            if not retry_after_seconds and not self._share.is_whole:
-                seconds = self.shortest_seconds * (1 + _LATER)
             self._share.throttled(now, sent_at, self._windows[0].held(now))
+            if self._share.is_found and not retry_after_seconds:
+                seconds = self.shortest_seconds * (1 + _LATER)
         if seconds is None:
             return False
         self.close_gate(seconds)
