@@ -26,7 +26,7 @@ from kore_campaign_async.budget import planned_seconds
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import BatchLimits, IngestOptions, OnUncertain, Plan, Progress
 from kore_campaign_async.endpoints import add_contacts
-from kore_campaign_async.errors import CallError, ContactListError, RunDirectoryError
+from kore_campaign_async.errors import CallError, ContactListError, InvalidRequestError, RunDirectoryError
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.files import REPORT, RunFiles, RunLock, read_report
@@ -86,6 +86,55 @@ async def ingest_contacts(
         CredentialsError: no token could be made. Nothing was sent.
     """
     return await _push(client, source, contact_list, run_dir, options or IngestOptions(), None)
+
+
+def run_ingest(
+    source: Contacts,
+    *,
+    contact_list: str,
+    run_dir: str | Path | None = None,
+    options: IngestOptions | None = None,
+    client: Callable[[], CampaignClient] = CampaignClient.from_env,
+) -> IngestReport:
+    """Push contacts like `ingest_contacts`, from code without an event loop.
+
+    Ctrl-C stops the run in order: calls in flight end within `grace_seconds`, everything is settled and reported, and
+    then KeyboardInterrupt is raised; with a `run_dir`, the run can be resumed. A second Ctrl-C cuts the calls off.
+
+    Args:
+        source: as in `ingest_contacts`.
+        contact_list: the name of the list.
+        run_dir: where the outcome files and the report go; without it the run can't be resumed.
+        options: how it is done.
+        client: makes the client, which is closed at the end; by default from the `KORE_*` variables.
+
+    Raises:
+        InvalidRequestError: an event loop is running here, or `client` makes no client. Nothing was sent.
+        KoreCampaignError: as in `ingest_contacts`.
+    """
+    if _loop_is_running():
+        raise InvalidRequestError(
+            "run_ingest makes an event loop of its own, and one is running here already: await ingest_contacts instead"
+        )
+    if isinstance(client, CampaignClient) or not callable(client):
+        raise InvalidRequestError(
+            "client is a function that makes a client, such as lambda: CampaignClient(…), since a client belongs to"
+            " the event loop that is made here"
+        )
+
+    async def run() -> IngestReport:
+        async with client() as made:
+            return await ingest_contacts(made, source, contact_list=contact_list, run_dir=run_dir, options=options)
+
+    return asyncio.run(run())
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def iter_outcomes(
@@ -356,6 +405,7 @@ class _Start:
             closing.callback(journal.close)
             started_at, run_id = dt.datetime.fromisoformat(settings["started_at"]), settings["run_id"]
             run = self._run(source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None)
+            run.resumed = True
             return await run.execute()
 
     def _matched(self, source: Source) -> Shape | None:
