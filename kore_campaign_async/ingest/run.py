@@ -328,6 +328,7 @@ class Run:
         self._stopped_because = self._stopped_because or because
         if not self._stopping:
             self._stopping = True
+            logger.info("run %s stops: %s", self.run_id, masked(because))
             if self._waiting is not None:
                 self._waiting.cancel()
 
