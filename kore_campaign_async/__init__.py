@@ -58,6 +58,7 @@ if typing.TYPE_CHECKING:
         iter_outcomes,
         resume_ingest,
         run_ingest,
+        run_resume,
     )
     from kore_campaign_async.message import Response
     from kore_campaign_async.models import (
@@ -150,6 +151,7 @@ __all__ = [
     "raw_responses",
     "resume_ingest",
     "run_ingest",
+    "run_resume",
 ]
 
 _HOMES = {
@@ -219,4 +221,5 @@ _HOMES = {
     "raw_responses": "client",
     "resume_ingest": "ingest.start",
     "run_ingest": "ingest.start",
+    "run_resume": "ingest.start",
 }

@@ -102,20 +102,28 @@ def raw_responses(most: int = 100) -> Iterator[Sequence[Response]]:
     Args:
         most: of more replies than this the first are dropped.
     """
-    replies = _Replies(deque(maxlen=most))
+    replies = _Replies(deque(maxlen=most), _replies.get())
     before = _replies.set(replies)
     try:
         yield replies.kept
     finally:
-        _replies.reset(before)
         # A task that was started in the body has a context of its own, and may live for long.
         replies.over = True
+        _replies.reset(before)
 
 
 @define
 class _Replies:
     kept: deque[Response]
+    around: _Replies | None
     over: bool = False
+
+    def keep(self, response: Response) -> None:
+        """Keep a reply for this block and those around it."""
+        if not self.over:
+            self.kept.append(response)
+        if self.around is not None:
+            self.around.keep(response)
 
 
 class CampaignClient:
@@ -405,8 +413,8 @@ class CampaignClient:
             before_attempt: awaited with the attempt's number when its slot of the budget is taken and its
                 token is there, immediately before the first byte goes out.
             after_attempt: called with every attempt that ended, also with one that was cancelled.
-            run_id: of the run that the call is made for, which hooks are told.
-            batch: the number of the batch that it carries.
+            run_id: of the run whose contacts it carries, which hooks are told.
+            batch: the number of their batch.
 
         Raises:
             CallError: the last attempt's failure.
@@ -528,8 +536,8 @@ class CampaignClient:
         except BaseException as error:  # noqa: BLE001  raised again below, outside of the handler
             failed = error
         replies = _replies.get()
-        if replies is not None and not replies.over and sending.response is not None:
-            replies.kept.append(sending.response)
+        if replies is not None and sending.response is not None:
+            replies.keep(sending.response)
         if failed is None:
             ended(started, CallOutcome.ACCEPTED, None, sending.response)
             return result

@@ -32,8 +32,8 @@ class AttemptEnded:
         throttled: whether the answer was that of a rate limit.
         seconds: how long it took, its wait for the budget left out.
         waited_seconds: how long it waited for the budget before.
-        run_id: of the run that it was made for, if any.
-        batch: the number of the batch that it carried, if any.
+        run_id: of the run whose contacts it carried; None of any other call.
+        batch: the number of their batch in that run.
     """
 
     endpoint: str

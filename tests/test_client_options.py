@@ -203,6 +203,16 @@ async def test_replies_of_other_tasks_are_not_among_them() -> None:
     assert len(server.requests) == 3
 
 
+async def test_blocks_in_blocks_keep_their_own() -> None:
+    async with raw_server(LISTS) as server, client_for(server.url) as client:
+        with raw_responses() as outer:
+            await client.list_contact_lists()
+            with raw_responses() as inner:
+                await client.list_contact_lists()
+            await client.list_contact_lists()
+    assert (len(outer), len(inner)) == (3, 1)
+
+
 async def test_no_more_replies_are_kept_than_asked_for() -> None:
     async with raw_server(LISTS) as server, client_for(server.url) as client:
         with raw_responses(most=2) as replies:

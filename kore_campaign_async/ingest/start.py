@@ -99,7 +99,7 @@ def run_ingest(
     """Push contacts like `ingest_contacts`, from code without an event loop.
 
     Ctrl-C stops the run in order: calls in flight end within `grace_seconds`, everything is settled and reported, and
-    then KeyboardInterrupt is raised; with a `run_dir`, the run can be resumed. A second Ctrl-C cuts the calls off.
+    then KeyboardInterrupt is raised; with a `run_dir`, `run_resume` goes on. A second Ctrl-C cuts the calls off.
 
     Args:
         source: as in `ingest_contacts`.
@@ -112,9 +112,62 @@ def run_ingest(
         InvalidRequestError: an event loop is running here, or `client` makes no client. Nothing was sent.
         KoreCampaignError: as in `ingest_contacts`.
     """
+
+    async def push(made: CampaignClient) -> IngestReport:
+        return await ingest_contacts(made, source, contact_list=contact_list, run_dir=run_dir, options=options)
+
+    return _in_own_loop("run_ingest", "ingest_contacts", client, push)
+
+
+def run_resume(
+    run_dir: str | Path,
+    *,
+    max_contacts: int | None = None,
+    concurrency: int | None = None,
+    on_uncertain: OnUncertain | None = None,
+    grace_seconds: float | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    client: Callable[[], CampaignClient] = CampaignClient.from_env,
+) -> IngestReport:
+    """Go on with a run like `resume_ingest`, from code without an event loop; Ctrl-C does as in `run_ingest`.
+
+    Args:
+        run_dir: of the run.
+        max_contacts: as in `resume_ingest`, and so are the four behind it.
+        concurrency: how many calls are in flight at most.
+        on_uncertain: as in `IngestOptions`.
+        grace_seconds: as in `IngestOptions`.
+        progress: as in `IngestOptions`.
+        client: as in `run_ingest`.
+
+    Raises:
+        InvalidRequestError: an event loop is running here, or `client` makes no client. Nothing was sent.
+        KoreCampaignError: as in `resume_ingest`.
+    """
+
+    async def resume(made: CampaignClient) -> IngestReport:
+        return await resume_ingest(
+            made,
+            run_dir,
+            max_contacts=max_contacts,
+            concurrency=concurrency,
+            on_uncertain=on_uncertain,
+            grace_seconds=grace_seconds,
+            progress=progress,
+        )
+
+    return _in_own_loop("run_resume", "resume_ingest", client, resume)
+
+
+def _in_own_loop(
+    name: str,
+    instead: str,
+    client: Callable[[], CampaignClient],
+    work: Callable[[CampaignClient], Awaitable[IngestReport]],
+) -> IngestReport:
     if _loop_is_running():
         raise InvalidRequestError(
-            "run_ingest makes an event loop of its own, and one is running here already: await ingest_contacts instead"
+            f"{name} makes an event loop of its own, and one is running here already: await {instead} instead"
         )
     if isinstance(client, CampaignClient) or not callable(client):
         raise InvalidRequestError(
@@ -124,8 +177,9 @@ def run_ingest(
 
     async def run() -> IngestReport:
         async with client() as made:
-            return await ingest_contacts(made, source, contact_list=contact_list, run_dir=run_dir, options=options)
+            return await work(made)
 
+    # It makes of Ctrl-C a cancellation, which stops a run in order, and KeyboardInterrupt when that is done.
     return asyncio.run(run())
 
 

@@ -26,8 +26,8 @@ from kore_campaign_async import (
     InvalidRequestError,
     Progress,
     ingest_contacts,
-    resume_ingest,
     run_ingest,
+    run_resume,
 )
 from kore_campaign_async.config import Plan
 from kore_campaign_async.ingest import run as runs
@@ -87,6 +87,8 @@ async def test_inside_of_a_running_loop_it_refuses() -> None:
     assert str(caught.value) == (
         "run_ingest makes an event loop of its own, and one is running here already: await ingest_contacts instead"
     )
+    with pytest.raises(InvalidRequestError, match=r"^run_resume makes an event loop .*: await resume_ingest instead$"):
+        run_resume("run")
 
 
 def test_a_client_that_is_made_already_is_refused() -> None:
@@ -149,13 +151,10 @@ def test_ctrl_c_lets_calls_in_flight_end_and_leaves_a_run_that_can_be_resumed(
     assert report.counts.uncertain == 0
     assert report.counts.accepted == len(served.contacts(LIST)) > 0
     served.faults = []
-
-    async def resume() -> None:
-        async with client_of(served)() as client:
-            await resume_ingest(client, tmp_path / "run")
-
-    asyncio.run(resume())
-    assert check_run_dir(tmp_path / "run").counts.accepted == 400
+    shown: list[Progress] = []
+    resumed = run_resume(tmp_path / "run", client=client_of(served), progress=shown.append)
+    assert check_run_dir(tmp_path / "run") == resumed
+    assert resumed.counts.accepted == shown[-1].accepted == 400
     assert len(served.contacts(LIST)) == 400
 
 
