@@ -7,7 +7,7 @@ import typing
 # here, and nothing else: they must not take every name for one of ours.
 if typing.TYPE_CHECKING:
     from kore_campaign_async.auth import Credentials, JwtCredentials, StaticToken
-    from kore_campaign_async.client import Attempt, CampaignClient
+    from kore_campaign_async.client import Attempt, CampaignClient, raw_responses
     from kore_campaign_async.config import (
         BatchLimits,
         IngestOptions,
@@ -49,9 +49,18 @@ if typing.TYPE_CHECKING:
         UnreadableReplyError,
         UnsuccessfulError,
     )
+    from kore_campaign_async.hooks import AttemptEnded, BatchSettled, CallEnded, RunEnded, RunStarted
     from kore_campaign_async.ingest.records import Outcome, State
     from kore_campaign_async.ingest.report import BudgetUse, Calls, Counts, IngestReport
-    from kore_campaign_async.ingest.start import OutcomeStream, ingest_contacts, iter_outcomes, resume_ingest
+    from kore_campaign_async.ingest.start import (
+        OutcomeStream,
+        ingest_contacts,
+        iter_outcomes,
+        resume_ingest,
+        run_ingest,
+        run_resume,
+    )
+    from kore_campaign_async.message import Response
     from kore_campaign_async.models import (
         Campaign,
         Contact,
@@ -78,8 +87,11 @@ else:
 __all__ = [
     "AccountingError",
     "Attempt",
+    "AttemptEnded",
     "BatchLimits",
+    "BatchSettled",
     "BudgetUse",
+    "CallEnded",
     "CallError",
     "CallOutcome",
     "Calls",
@@ -118,8 +130,11 @@ __all__ = [
     "RefusedError",
     "ReplyLimits",
     "ReplyTimeoutError",
+    "Response",
     "RetryPolicy",
     "RunDirectoryError",
+    "RunEnded",
+    "RunStarted",
     "ServerError",
     "SharedRateError",
     "SourceError",
@@ -133,14 +148,20 @@ __all__ = [
     "UnsuccessfulError",
     "ingest_contacts",
     "iter_outcomes",
+    "raw_responses",
     "resume_ingest",
+    "run_ingest",
+    "run_resume",
 ]
 
 _HOMES = {
     "AccountingError": "errors",
     "Attempt": "client",
+    "AttemptEnded": "hooks",
     "BatchLimits": "config",
+    "BatchSettled": "hooks",
     "BudgetUse": "ingest.report",
+    "CallEnded": "hooks",
     "CallError": "errors",
     "CallOutcome": "errors",
     "Calls": "ingest.report",
@@ -179,8 +200,11 @@ _HOMES = {
     "RefusedError": "errors",
     "ReplyLimits": "config",
     "ReplyTimeoutError": "errors",
+    "Response": "message",
     "RetryPolicy": "config",
     "RunDirectoryError": "errors",
+    "RunEnded": "hooks",
+    "RunStarted": "hooks",
     "ServerError": "errors",
     "SharedRateError": "errors",
     "SourceError": "errors",
@@ -194,5 +218,8 @@ _HOMES = {
     "UnsuccessfulError": "errors",
     "ingest_contacts": "ingest.start",
     "iter_outcomes": "ingest.start",
+    "raw_responses": "client",
     "resume_ingest": "ingest.start",
+    "run_ingest": "ingest.start",
+    "run_resume": "ingest.start",
 }

@@ -335,6 +335,10 @@ class Budget:
         self.close_gate(seconds)
         return True
 
+    def gate_seconds(self) -> float:
+        """How long a throttled answer still lets no call out."""
+        return max(0.0, self._gate_opens - self.clock())
+
     def close_gate(self, seconds: float) -> None:
         """Let no call out for this long from now; calls that are out already go on."""
         self._gate_opens = max(self._gate_opens, self.clock() + seconds)

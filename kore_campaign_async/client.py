@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import logging
 import os
@@ -11,11 +12,13 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from kore_campaign_async import wire
 from kore_campaign_async.auth import Credentials, JwtCredentials, StaticToken, Token, as_credentials
@@ -46,14 +49,15 @@ from kore_campaign_async.errors import (
     ThrottledError,
     UnauthorizedError,
 )
-from kore_campaign_async.message import Request, Sending
+from kore_campaign_async.hooks import AttemptEnded, CallEnded, Hook, Hooks
+from kore_campaign_async.message import Request, Response, Sending
 from kore_campaign_async.models import Contact, ContactList, ContactListUpdate, QueuedJob
 from kore_campaign_async.pace import Pace
 from kore_campaign_async.retrying import CallRetrying, RepeatLimit
 
 T = TypeVar("T")
 
-logger = logging.getLogger("kore_campaign_async")
+logger = logging.getLogger("kore_campaign_async.calls")
 
 #: Stands in a shared rate's URL where something of it is not shown.
 HIDDEN: Final = "***@"
@@ -83,6 +87,44 @@ class Attempt:
 BeforeAttempt = Callable[[int], Awaitable[None]]
 AfterAttempt = Callable[[Attempt], None]
 
+# Where the replies go that somebody wants to see; a context's own, so that calls of other tasks are not among them.
+_replies: ContextVar[_Replies | None] = ContextVar("kore_campaign_async_replies", default=None)
+
+
+@contextlib.contextmanager
+def raw_responses(most: int = 100) -> Iterator[Sequence[Response]]:
+    """Keep the server's replies to the calls that are made in the body, in the order they come.
+
+    Each is there as it came, with status, headers and the bytes of the body, also that of an attempt that was tried
+    again or of a call that raised; only the token is masked in the body. What never came whole is not there. Tasks
+    that the body starts are listened to until it ends.
+
+    Args:
+        most: of more replies than this the first are dropped.
+    """
+    replies = _Replies(deque(maxlen=most), _replies.get())
+    before = _replies.set(replies)
+    try:
+        yield replies.kept
+    finally:
+        # A task that was started in the body has a context of its own, and may live for long.
+        replies.over = True
+        _replies.reset(before)
+
+
+@define
+class _Replies:
+    kept: deque[Response]
+    around: _Replies | None
+    over: bool = False
+
+    def keep(self, response: Response) -> None:
+        """Keep a reply for this block and those around it."""
+        if not self.over:
+            self.kept.append(response)
+        if self.around is not None:
+            self.around.keep(response)
+
 
 class CampaignClient:
     """Talks to the campaign contact lists of one account.
@@ -102,6 +144,7 @@ class CampaignClient:
         reply_limits: how much of a reply is read.
         max_connections: how many connections are open at once.
         ssl_context: for trust settings of your own; certificates are verified without it too.
+        hooks: functions that are told of every attempt, call, batch and run; see `kore_campaign_async.hooks`.
         clock: monotonic seconds.
         sleep: an async sleep on that clock.
         rng: for the jitter of waits.
@@ -125,6 +168,7 @@ class CampaignClient:
         reply_limits: ReplyLimits | None = None,
         max_connections: int = 100,
         ssl_context: ssl.SSLContext | None = None,
+        hooks: Sequence[Hook] = (),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
@@ -151,6 +195,11 @@ class CampaignClient:
         self._sleep = sleep
         self._rng = rng if rng is not None else random.Random()  # noqa: S311  jitter is no secret
         self._repeats = RepeatLimit()
+        #: Who is told of calls and runs.
+        self.hooks = Hooks(hooks)
+        self._reply_limits = reply_limits if reply_limits is not None else ReplyLimits()
+        # Whether the budget and the connections are another client's.
+        self._is_derived = False
         self._budget = Budget(rate, shared=shared, clock=clock, sleep=sleep)
         #: The timeouts of one attempt.
         self.timeouts = timeouts if timeouts is not None else Timeouts()
@@ -166,7 +215,7 @@ class CampaignClient:
                 "User-Agent": "kore-campaign-async",
             },
             timeouts=self.timeouts,
-            limits=reply_limits if reply_limits is not None else ReplyLimits(),
+            limits=self._reply_limits,
             retry_after_max_seconds=self._retry.retry_after_max_seconds,
             max_connections=max_connections,
             ssl_context=ssl_context,
@@ -208,9 +257,44 @@ class CampaignClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. A closed client can't be used again."""
+        """Close the connections. A closed client can't be used again, nor one that was made of it."""
         await self._transport.close()
-        await self._budget.close()
+        if not self._is_derived:
+            await self._budget.close()
+
+    def with_options(
+        self,
+        *,
+        retry: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+        reply_limits: ReplyLimits | None = None,
+        hooks: Sequence[Hook] | None = None,
+    ) -> Self:
+        """Return a client with other settings that shares this one's connections, token and budget.
+
+        This one stays as it is. Closing the new one leaves this one open; closing this one closes both.
+
+        Args:
+            retry: when a call is tried again.
+            timeouts: of one attempt.
+            reply_limits: how much of a reply is read.
+            hooks: instead of this client's; an empty list is none.
+        """
+        made = copy.copy(self)  # all that is not named here stays the same
+        timeouts = timeouts if timeouts is not None else self.timeouts
+        retry = retry if retry is not None else self._retry
+        limits = reply_limits if reply_limits is not None else self._reply_limits
+        vars(made).update(
+            timeouts=timeouts,
+            hooks=Hooks(hooks) if hooks is not None else self.hooks,
+            _retry=retry,
+            _reply_limits=limits,
+            _transport=self._transport.with_options(
+                timeouts=timeouts, limits=limits, retry_after_max_seconds=retry.retry_after_max_seconds
+            ),
+            _is_derived=True,
+        )
+        return made
 
     def pace(self, most: int) -> Pace:
         """Return what keeps as many calls in flight as the budget and the latency need, and at most so many."""
@@ -319,6 +403,8 @@ class CampaignClient:
         *,
         before_attempt: BeforeAttempt | None = None,
         after_attempt: AfterAttempt | None = None,
+        run_id: str | None = None,
+        batch: int | None = None,
     ) -> T:
         """Send a request under the budget and the retry policy, and return what its reply says.
 
@@ -327,6 +413,8 @@ class CampaignClient:
             before_attempt: awaited with the attempt's number when its slot of the budget is taken and its
                 token is there, immediately before the first byte goes out.
             after_attempt: called with every attempt that ended, also with one that was cancelled.
+            run_id: of the run whose contacts it carries, which hooks are told.
+            batch: the number of their batch.
 
         Raises:
             CallError: the last attempt's failure.
@@ -338,65 +426,194 @@ class CampaignClient:
             repeats=self._repeats,
             rng=self._rng,
             go_on=lambda: not self._transport.closed,
+            name=request.endpoint,
         )
         self._repeats.calls += 1
+        watch = _Watch(self.hooks, request, self.account[0], run_id, batch, self._clock()) if self.hooks else None
 
-        def ended(slot: Slot, started: float, outcome: CallOutcome, error: CallError | None = None) -> None:
-            seconds = self._clock() - started
-            call.attempted(seconds, outcome)
-            told = Attempt(
-                number=call.attempts,
-                outcome=outcome,
-                status=None if error is None else error.status,
-                throttled=isinstance(error, ThrottledError),
-                seconds=seconds,
-                waited_seconds=slot.waited_seconds,
-            )
-            _log(request, told)
-            if after_attempt is not None:
-                after_attempt(told)
-
-        async def attempt() -> T:
-            async with self._budget.slot() as slot:
-                token = await self._credentials.token()
-                if call.attempts and self._transport.closed:
-                    raise ConnectionFailedError("the client was closed", request.method, request.path)
-                if before_attempt is not None:
-                    await before_attempt(call.attempts + 1)
-                result = await self._once(request, token, functools.partial(ended, slot))
-                if isinstance(result, UnauthorizedError):
-                    call.renewed = await self._credentials.renew(token)
-                elif isinstance(result, ThrottledError):
-                    call.gated = slot.throttled(result.retry_after_seconds)
-            if isinstance(result, CallError):
-                try:
-                    raise result
-                finally:
-                    del result  # its traceback holds this frame, and the frame would hold it
-            return result
-
+        ended = functools.partial(self._ended, request, call, after_attempt, watch)
+        attempt = functools.partial(self._attempt, request, call, before_attempt, ended)
+        # A hook must not be told inside of a handler: what it raises would carry the call's error, and its frames.
+        failed: BaseException
         try:
-            return await call.retrying(self._sleep)(attempt)
+            result = await call.retrying(self._sleep)(attempt)
         except CallError as error:
             # Without its traceback the error keeps neither the body nor the frames below alive.
-            raise error.after(call.attempts, maybe_processed=call.maybe_processed).with_traceback(None) from None
+            failed = error.after(call.attempts, maybe_processed=call.maybe_processed).with_traceback(None)
+        except BaseException as error:
+            if watch is None:
+                raise
+            failed = error
+        else:
+            if watch is not None:
+                watch.ended(call, None, self._clock())
+            return result
+        try:
+            if watch is not None:
+                watch.ended(call, failed, self._clock())
+            if isinstance(failed, CallError):
+                raise failed from None
+            raise failed
+        finally:
+            del failed  # its traceback holds this frame, and the frame would hold it
+
+    async def _attempt(
+        self,
+        request: Request[T],
+        call: CallRetrying,
+        before_attempt: BeforeAttempt | None,
+        ended: Callable[..., None],
+    ) -> T:
+        async with self._budget.slot() as slot:
+            token = await self._credentials.token()
+            if call.attempts and self._transport.closed:
+                raise ConnectionFailedError("the client was closed", request.method, request.path)
+            if before_attempt is not None:
+                await before_attempt(call.attempts + 1)
+            result = await self._once(request, token, functools.partial(ended, slot))
+            if isinstance(result, UnauthorizedError):
+                logger.info("%s: the token was not accepted (401)", request.endpoint)
+                call.renewed = await self._credentials.renew(token)
+            elif isinstance(result, ThrottledError):
+                self._throttled(request, result, call, slot)
+        if isinstance(result, CallError):
+            try:
+                raise result
+            finally:
+                del result  # its traceback holds this frame, and the frame would hold it
+        return result
+
+    def _ended(
+        self,
+        request: Request[Any],
+        call: CallRetrying,
+        after_attempt: AfterAttempt | None,
+        watch: _Watch | None,
+        slot: Slot,
+        started: float,
+        outcome: CallOutcome,
+        error: BaseException | None = None,
+        response: Response | None = None,
+    ) -> None:
+        """Note an attempt that is over, and tell who wants to know."""
+        seconds = self._clock() - started
+        call.attempted(seconds, outcome)
+        told = Attempt(
+            number=call.attempts,
+            outcome=outcome,
+            status=error.status if isinstance(error, CallError) else None,
+            throttled=isinstance(error, ThrottledError),
+            seconds=seconds,
+            waited_seconds=slot.waited_seconds,
+        )
+        _log(request, told)
+        if after_attempt is not None:
+            after_attempt(told)
+        if watch is not None:
+            watch.attempted(told, error, response)
+
+    def _throttled(self, request: Request[Any], error: ThrottledError, call: CallRetrying, slot: Slot) -> None:
+        was_closed = self._budget.gate_seconds() > 0
+        call.gated = slot.throttled(error.retry_after_seconds)
+        if call.gated:
+            logger.log(
+                # The calls that were in flight when the gate closed are mostly throttled as well.
+                logging.DEBUG if was_closed else logging.WARNING,
+                "%s was throttled: no call goes out for %.1f s",
+                request.endpoint,
+                self._budget.gate_seconds(),
+            )
 
     async def _once(self, request: Request[T], token: Token, ended: Callable[..., None]) -> T | CallError:
         """Make one attempt, tell `ended` of it however it ends, and return what it came to."""
         started = self._clock()
         sending = Sending()
+        failed: BaseException | None = None
         try:
             result = request.parse(await self._transport.send(request, token, sending))
         except CallError as error:
-            ended(started, error.outcome, error)
-            return error.with_traceback(None)
-        except BaseException:
+            failed = error.with_traceback(None)
+        except BaseException as error:  # noqa: BLE001  raised again below, outside of the handler
+            failed = error
+        replies = _replies.get()
+        if replies is not None and sending.response is not None:
+            replies.keep(sending.response)
+        if failed is None:
+            ended(started, CallOutcome.ACCEPTED, None, sending.response)
+            return result
+        try:
+            if isinstance(failed, CallError):
+                ended(started, failed.outcome, failed)
+                return failed
             # Cancelled. A request without a body does not tell whether it went out.
             begun = sending.begun or request.body is None
-            ended(started, CallOutcome.MAYBE_PROCESSED if begun else CallOutcome.NOT_SENT)
-            raise
-        ended(started, CallOutcome.ACCEPTED)
-        return result
+            ended(started, CallOutcome.MAYBE_PROCESSED if begun else CallOutcome.NOT_SENT, failed)
+            raise failed
+        finally:
+            del failed  # its traceback holds this frame, and the frame would hold it
+
+
+@define
+class _Watch:
+    """Tells hooks of one call."""
+
+    hooks: Hooks
+    request: Request[Any]
+    host: str
+    run_id: str | None
+    batch: int | None
+    began: float
+    waited_seconds: float = field(default=0.0, init=False)
+    status: int | None = field(default=None, init=False)
+
+    def attempted(self, attempt: Attempt, error: BaseException | None, response: Response | None) -> None:
+        """Tell of an attempt."""
+        self.waited_seconds += attempt.waited_seconds
+        self.status = attempt.status if response is None else response.status
+        self.hooks.tell(
+            AttemptEnded(
+                endpoint=self.request.endpoint,
+                method=self.request.method,
+                host=self.host,
+                attempt=attempt.number,
+                outcome=attempt.outcome,
+                status=self.status,
+                error=_name_of(error),
+                throttled=attempt.throttled,
+                seconds=attempt.seconds,
+                waited_seconds=attempt.waited_seconds,
+                run_id=self.run_id,
+                batch=self.batch,
+            )
+        )
+
+    def ended(self, call: CallRetrying, error: BaseException | None, now: float) -> None:
+        """Tell of the call's end."""
+        if error is None:
+            outcome = CallOutcome.ACCEPTED
+        elif call.maybe_processed:
+            outcome = CallOutcome.MAYBE_PROCESSED
+        else:
+            outcome = error.outcome if isinstance(error, CallError) else CallOutcome.NOT_SENT
+        self.hooks.tell(
+            CallEnded(
+                endpoint=self.request.endpoint,
+                method=self.request.method,
+                host=self.host,
+                attempts=call.attempts,
+                outcome=outcome,
+                status=self.status,
+                error=_name_of(error),
+                seconds=now - self.began,
+                waited_seconds=self.waited_seconds,
+                run_id=self.run_id,
+                batch=self.batch,
+            )
+        )
+
+
+def _name_of(error: BaseException | None) -> str | None:
+    return None if error is None else type(error).__name__
 
 
 def _log(request: Request[Any], attempt: Attempt) -> None:
@@ -404,13 +621,14 @@ def _log(request: Request[Any], attempt: Attempt) -> None:
     if not logger.isEnabledFor(logging.DEBUG):
         return
     logger.debug(
-        "%s %s: attempt %d %s%s in %.3f s",
+        "%s %s: attempt %d %s%s in %.3f s, after waiting %.3f s for the budget",
         request.method,
         request.path,
         attempt.number,
         attempt.outcome.value,
         "" if attempt.status is None else f" with status {attempt.status}",
         attempt.seconds,
+        attempt.waited_seconds,
     )
 
 

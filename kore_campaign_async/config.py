@@ -168,6 +168,8 @@ class Progress:
         seconds: since the source was opened.
         seconds_left: as far as can be told; None where it can't.
         plan: what the push was estimated to take before it began; None where nobody can know.
+        rejected: contacts in this state, and so are the five behind it.
+        final: whether this is the last one: the run is over, and these are its counts.
     """
 
     read: int
@@ -178,6 +180,13 @@ class Progress:
     seconds: float
     seconds_left: float | None = None
     plan: Plan | None = None
+    rejected: int = 0
+    duplicate: int = 0
+    suppressed: int = 0
+    refused: int = 0
+    uncertain: int = 0
+    unsent: int = 0
+    final: bool = False
 
 
 def _paths(given: Iterable[str | Path]) -> tuple[Path, ...]:
@@ -211,7 +220,8 @@ class IngestOptions:
         grace_seconds: how long calls in flight may still take when the run is stopped from outside.
         create: make the list if there is none of its name.
         dry_run: check everything and send nothing.
-        progress: called now and then, and at the end, from the event loop; it must not block.
+        progress: called with a `Progress` at most four times a second, and once more when the run is over, however it
+            ends; from the event loop, so it must not block. One that raises is logged, and not called again.
     """
 
     batch: BatchLimits = field(factory=BatchLimits)

@@ -32,6 +32,7 @@ class Request(Generic[T]):
     """One call of the API.
 
     Attributes:
+        endpoint: its name, for logs and hooks.
         path: quoted already; it goes to the server as it is.
         query: in the order they are sent, values quoted already.
         body: the literal bytes, or None for a request without one.
@@ -47,6 +48,7 @@ class Request(Generic[T]):
     body: bytes | None = field(default=None, repr=False)
     repeatable: bool = False
     listing: bool = False
+    endpoint: str = ""
 
 
 @define
@@ -55,6 +57,8 @@ class Sending:
 
     Attributes:
         begun: whether something of the body was written.
+        response: what came back whole, whatever it says.
     """
 
     begun: bool = False
+    response: Response | None = None

@@ -7,6 +7,7 @@ The rules are those of the design's "What a call ends in"; whether a failure can
 from __future__ import annotations
 
 import functools
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -19,6 +20,8 @@ from kore_campaign_async.errors import CallError, CallOutcome, ThrottledError, U
 T = TypeVar("T")
 
 Sleep = Callable[[float], Awaitable[None]]
+
+logger = logging.getLogger("kore_campaign_async.calls")
 
 _REPEATS_AT_LEAST: Final = 10
 _CALLS_A_REPEAT: Final = 5  # 20 %, in whole numbers: 0.2 * 55 is more than 11
@@ -52,11 +55,13 @@ class CallRetrying:
         repeats: the client's limit of repeats.
         rng: for the jitter.
         go_on: asked before every repeat.
+        name: of the endpoint, for the log.
     """
 
     __slots__ = (
         "_backoffs",
         "_go_on",
+        "_name",
         "_policy",
         "_repeatable",
         "_repeats",
@@ -80,12 +85,14 @@ class CallRetrying:
         repeats: RepeatLimit,
         rng: random.Random,
         go_on: Callable[[], bool] = lambda: True,
+        name: str = "a call",
     ) -> None:
         self._policy = policy
         self._repeatable = repeatable
         self._repeats = repeats
         self._rng = rng
         self._go_on = go_on
+        self._name = name
         self._spent_seconds = 0.0
         self._wait_seconds = 0.0
         self._backoffs = 0
@@ -128,7 +135,12 @@ class CallRetrying:
                 del first  # its traceback holds this frame, and the frame would hold it
 
         engine = AsyncRetrying(
-            sleep=sleep, retry=self._can_pass, wait=self._next_wait, stop=self._is_over, reraise=True
+            sleep=sleep,
+            retry=self._can_pass,
+            wait=self._next_wait,
+            stop=self._is_over,
+            before_sleep=self._log_repeat,
+            reraise=True,
         )
         return await engine(next_attempt)
 
@@ -169,6 +181,19 @@ class CallRetrying:
             self._times_maybe_processed += 1
             return self._times_maybe_processed >= self._policy.attempts or not self._repeats.take()
         return False
+
+    def _log_repeat(self, state: RetryCallState) -> None:
+        error = _error(state)
+        if error is None:
+            return
+        logger.info(
+            "%s: attempt %d ended in %s%s; the next one goes out %s",
+            self._name,
+            self.attempts,
+            type(error).__name__,
+            "" if error.status is None else f" with status {error.status}",
+            "when the budget lets it" if not self._wait_seconds else f"in {self._wait_seconds:.1f} s",
+        )
 
 
 def _error(state: RetryCallState) -> CallError | None:

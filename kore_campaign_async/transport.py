@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import datetime as dt
 import email.utils
 import html
@@ -18,7 +19,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -220,13 +221,38 @@ class Transport:
         self._ssl_context = ssl_context
         self._wall_clock = wall_clock
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        #: In which its connections are, once there are any.
+        self.loop: asyncio.AbstractEventLoop | None = None
+        # Whose session it is, where it is not this one's own.
+        self._origin: Transport | None = None
 
-        self.closed = False
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or the one whose connections it uses."""
+        return self._closed or (self._origin is not None and self._origin.closed)
+
+    def with_options(self, *, timeouts: Timeouts, limits: ReplyLimits, retry_after_max_seconds: float) -> Self:
+        """Return a transport over the same connections; closing it leaves them open."""
+        made = copy.copy(self)  # all that is not named here stays the same
+        vars(made).update(
+            _origin=self,
+            _session=None,
+            _timeout=aiohttp.ClientTimeout(total=timeouts.total_seconds, sock_connect=timeouts.connect_seconds),
+            _timeouts=timeouts,
+            _limits=limits,
+            _retry_after_max_seconds=retry_after_max_seconds,
+        )
+        return made
 
     def _open(self) -> aiohttp.ClientSession:
         if self.closed:
             raise InvalidRequestError("the client is closed; make a new one")
+        if self._origin is not None:
+            return self._origin._open()  # noqa: SLF001  of this class
+        loop = asyncio.get_running_loop()
         if self._session is None:
+            self.loop = loop
             trace = aiohttp.TraceConfig()
             trace.on_request_chunk_sent.append(_body_started)
             self._session = aiohttp.ClientSession(
@@ -242,11 +268,13 @@ class Transport:
             )
             # aiohttp repeats a PUT or a GET by itself, also on a fresh connection: a call that nobody pays for.
             self._session._retry_connection = False  # noqa: SLF001  there is no public setting for it
+        elif self.loop is not loop:
+            raise InvalidRequestError("the client was used in another event loop before; make one for each loop")
         return self._session
 
     async def close(self) -> None:
         """Close the session; calls in flight fail as if the server had hung up."""
-        self.closed = True
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -284,6 +312,7 @@ class Transport:
                 data=_payload(request.body),
                 headers=self._with(token),
                 allow_redirects=False,
+                timeout=self._timeout,
                 trace_request_ctx=sent,
             ) as reply:
                 status = reply.status
@@ -296,7 +325,7 @@ class Transport:
             # The status of a refusal proves it even where its body was cut off; that of a success does not.
             head = Response(status, headers, b"", request.method, request.path)
             return self._error_of(head) or self._failure(error, request, sent, head)
-        response = Response(status, headers, _without(token, body), request.method, request.path)
+        response = sent.response = Response(status, headers, _without(token, body), request.method, request.path)
         return self._error_of(response) or response
 
     def _error_of(self, response: Response) -> CallError | None:

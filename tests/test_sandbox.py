@@ -578,4 +578,5 @@ def test_it_imports_nothing_else_of_the_package() -> None:
         "kore_campaign_async.sandbox",
         "kore_campaign_async.sandbox.faults",
         "kore_campaign_async.sandbox.server",
+        "kore_campaign_async.sandbox.threaded",
     ]

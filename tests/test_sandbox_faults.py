@@ -427,7 +427,8 @@ async def test_the_client_takes_it_for_what_it_is(kind: str, caplog: pytest.LogC
     )
     # A 401 is tried once more with a new token.
     assert sandbox.calls["addContacts"] == sandbox.faults_shown[kind] == (2 if kind == "401" else 1)
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    warned = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert [one for one in warned if one.name != "kore_campaign_async.calls"] == []
 
 
 async def test_the_client_hangs_up_before_an_unsolicited_reply() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import gc
+import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -97,6 +98,8 @@ def prepared() -> Iterator[None]:
     # tenth of its time. What is loaded by now stays anyway.
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
+    # The shell says in its own words how a run goes and ends.
+    logging.getLogger("kore_campaign_async.runs").setLevel(logging.ERROR)
     try:
         yield
     except CallError as error:

@@ -61,6 +61,7 @@ def build_encoded(
 ) -> Request[QueuedJob]:
     """Build the call from contacts that are JSON objects already, with commas between them."""
     return Request(
+        endpoint="addContacts",
         method="POST",
         path=_path(app_id),
         body=b"".join((opening(contact_list_name), encoded, CLOSING)),

@@ -33,6 +33,7 @@ def build(
     }
     app = envelope.quoted_id(app_id, "application id")
     return Request(
+        endpoint="createContactList",
         method="POST",
         path=f"/agentassist/api/v1/public/{app}/campaign/contactList/createContactList",
         body=envelope.to_body(body),

@@ -17,6 +17,7 @@ def build(app_id: str, account_id: str, contact_list_id: str) -> Request[Contact
     app = envelope.quoted_id(app_id, "application id")
     list_id = envelope.quoted_id(contact_list_id, "contact list id")
     return Request(
+        endpoint="getContactList",
         method="GET",
         path=f"/campaign/api/v2/public/{app}/campaign/contactList/{list_id}",
         query=((wire.QUERY_ACCOUNT_ID, envelope.quoted_id(account_id, "account id")),),

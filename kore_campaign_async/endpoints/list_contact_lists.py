@@ -12,6 +12,7 @@ def build(app_id: str, account_id: str) -> Request[tuple[ContactList, ...]]:
     """Build the call. Repeatable: it reads."""
     app = envelope.quoted_id(app_id, "application id")
     return Request(
+        endpoint="getAllListDetails",
         method="POST",
         path=f"/campaign/api/v2/public/{app}/campaign/contactList/getAllListDetails",
         query=(

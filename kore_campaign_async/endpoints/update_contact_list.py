@@ -43,6 +43,7 @@ def build(
     app = envelope.quoted_id(app_id, "application id")
     list_id = envelope.quoted_id(contact_list_id, "contact list id")
     return Request(
+        endpoint="updateContactList",
         method="PUT",
         path=f"/agentassist/api/v1/public/{app}/campaign/contactList/{list_id}",
         body=envelope.to_body(body),

@@ -12,7 +12,7 @@ import datetime as dt
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Generic, TypeVar
 
@@ -22,6 +22,7 @@ from kore_campaign_async.budget import possible_calls
 from kore_campaign_async.client import Attempt, CampaignClient
 from kore_campaign_async.config import IngestOptions, Plan, Progress
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError, SourceError
+from kore_campaign_async.hooks import BatchSettled, RunEnded, RunStarted
 from kore_campaign_async.ingest.breaker import Breaker
 from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.masking import masked
@@ -36,9 +37,9 @@ T = TypeVar("T")
 
 Sink = Callable[[Source, Settled], Awaitable[None]]
 
-logger = logging.getLogger("kore_campaign_async")
+logger = logging.getLogger("kore_campaign_async.runs")
 
-_PROGRESS_SECONDS: Final = 0.1
+_PROGRESS_SECONDS: Final = 0.25
 _SNAPSHOT_SECONDS: Final = 2.0
 _RUNNING: Final = "no end was recorded: the run is still going, or it was killed"
 _CANCELLED: Final = "cancelled"
@@ -85,6 +86,8 @@ class Run:
     tally: Tally
     notices: tuple[str, ...]
     plan: Plan | None
+    #: Set by who resumes it.
+    resumed: bool = field(default=False, init=False)
     _exhausted: bool = field(default=False, init=False)
     # A source that fails ends the reading; what was read goes out all the same.
     _stopping: bool = field(default=False, init=False)
@@ -124,6 +127,7 @@ class Run:
                 ledger=self.ledger,
                 on_attempt=self._count,
                 on_too_large=lambda batch: self.screen.batcher.learn(len(batch.rows), len(batch.encoded)),
+                run_id=self.run_id,
             )
             for _ in range(self.options.concurrency)
         ]
@@ -136,6 +140,7 @@ class Run:
         Cancelling it stops the run in order: no call goes out any more, those in flight may still take
         `grace_seconds`, and what is on its way is settled. Cancelling it again cuts the calls off.
         """
+        self._say_begun()
         self._save(final=False)
         pipeline = asyncio.create_task(self._pipeline())
         try:
@@ -281,9 +286,11 @@ class Run:
                     self.tally.plan(batch, self.screen.batcher.frame_bytes)
                     sent_out.append(_unsent(batch))
                 elif self._stopping:
-                    sent_out.append(_unsent(batch))
+                    sent_out.append(self._left(batch))
                 else:
-                    sent_out.extend(await sender.send(batch))
+                    settled = await sender.send(batch)
+                    sent_out.extend(settled)
+                    self._say_settled(batch.number, settled, sender)
                     if sender.stop is not None:
                         self._stop(sender.stop)
             await self._hand_over(sent_out)
@@ -321,6 +328,7 @@ class Run:
         self._stopped_because = self._stopped_because or because
         if not self._stopping:
             self._stopping = True
+            logger.info("run %s stops: %s", self.run_id, masked(because))
             if self._waiting is not None:
                 self._waiting.cancel()
 
@@ -328,13 +336,24 @@ class Run:
         """Settle where it stands what was on its way when the tasks were cancelled."""
         left: list[Batch | Settled | None] = [*self._outcomes.drain(), *self._batches.drain()]
         for sender, sent_out in zip(self._senders, self._sent_out, strict=True):
-            left += [*sent_out, *sender.abandon()]
+            number = sender.batch_number
+            abandoned = sender.abandon()
+            if number is not None:
+                self._say_settled(number, abandoned, sender)
+            left += [*sent_out, *abandoned]
         self._take_the_rest()
         for item in (*left, *self._read_out):
             if item is not None:
-                self._fold(_unsent(item) if isinstance(item, Batch) else item)
+                self._fold(self._left(item) if isinstance(item, Batch) else item)
 
-    def _show(self) -> None:
+    def _left(self, batch: Batch) -> Settled:
+        """Settle a batch that is not sent."""
+        settled = _unsent(batch)
+        if not self.options.dry_run:
+            self._say_settled(batch.number, (settled,), None)
+        return settled
+
+    def _show(self, *, final: bool = False) -> None:
         if self._progress is None:
             return
         seconds, fraction = time.monotonic() - self.began, self.source.fraction()
@@ -347,6 +366,13 @@ class Run:
             seconds=seconds,
             seconds_left=self._seconds_left(seconds, fraction),
             plan=self.plan,
+            rejected=self.tally.states[State.REJECTED],
+            duplicate=self.tally.states[State.DUPLICATE],
+            suppressed=self.tally.states[State.SUPPRESSED],
+            refused=self.tally.states[State.REFUSED],
+            uncertain=self.tally.states[State.UNCERTAIN],
+            unsent=self.tally.states[State.UNSENT],
+            final=final,
         )
         try:
             self._progress(now)
@@ -365,10 +391,11 @@ class Run:
 
     def _save(self, *, final: bool) -> IngestReport:
         """Make the report, and write it if there is a run directory."""
-        if final:
-            self.tally.check()
-            self._show()
         report = self._report(final=final)
+        if final:
+            self._say_ended(report)
+            self.tally.check()
+            self._show(final=True)
         self._saved_at = time.monotonic()
         if self.files is not None:
             try:
@@ -380,6 +407,71 @@ class Run:
                     raise RunDirectoryError(f"{why}; the counts are {counts}") from None
                 self._stop(why)
         return report
+
+    def _say_begun(self) -> None:
+        logger.info(
+            "run %s %s: up to %d contacts a call, up to %d calls in flight%s",
+            self.run_id,
+            "goes on" if self.resumed else "begins",
+            self.options.batch.max_contacts,
+            self.options.concurrency,
+            "; nothing is sent" if self.options.dry_run else "",
+        )
+        if self.client.hooks:
+            self.client.hooks.tell(
+                RunStarted(
+                    run_id=self.run_id,
+                    resumed=self.resumed,
+                    dry_run=self.options.dry_run,
+                    concurrency=self.options.concurrency,
+                )
+            )
+
+    def _say_settled(self, number: int, settled: Sequence[Settled], sender: Sender | None) -> None:
+        """Tell of a batch; the sender is None where none took it."""
+        if not self.client.hooks:
+            return
+        counts = dict.fromkeys(State, 0)
+        for one in settled:
+            counts[one.state] += len(one.rows)
+        self.client.hooks.tell(
+            BatchSettled(
+                run_id=self.run_id,
+                batch=number,
+                accepted=counts[State.ACCEPTED],
+                refused=counts[State.REFUSED],
+                uncertain=counts[State.UNCERTAIN],
+                unsent=counts[State.UNSENT],
+                attempts=0 if sender is None else sender.attempts,
+                seconds=0.0 if sender is None else time.monotonic() - sender.began,
+                waited_seconds=0.0 if sender is None else sender.waited_seconds,
+            )
+        )
+
+    def _say_ended(self, report: IngestReport) -> None:
+        because = "" if report.stopped_because is None else f": {report.stopped_because}"
+        logger.log(
+            logging.INFO if report.stopped_because is None else logging.WARNING,
+            "run %s %s after %.1f s%s; %s",
+            self.run_id,
+            report.state,
+            report.seconds,
+            because,
+            ", ".join(f"{count} {state}" for state, count in asdict(report.counts).items()),
+        )
+        if self.client.hooks:
+            self.client.hooks.tell(
+                RunEnded(
+                    run_id=self.run_id,
+                    resumed=self.resumed,
+                    dry_run=self.options.dry_run,
+                    state=report.state,
+                    **asdict(report.counts),
+                    **asdict(report.calls),
+                    seconds=report.seconds,
+                    waited_seconds=report.budget.waited_seconds,
+                )
+            )
 
     def _report(self, *, final: bool) -> IngestReport:
         seconds = time.monotonic() - self.began

@@ -5,6 +5,8 @@ A sender may know the client, batches and outcomes. It knows nothing of sources,
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -28,6 +30,8 @@ from kore_campaign_async.errors import (
 )
 from kore_campaign_async.ingest.breaker import BATCHES, Breaker
 from kore_campaign_async.ingest.records import Batch, Settled, State
+
+logger = logging.getLogger("kore_campaign_async.runs")
 
 
 class _ClosingError(KoreCampaignError):
@@ -96,6 +100,9 @@ class Sender:
         ledger: shared by all senders of a run.
         on_attempt: called with every attempt that ended.
         on_too_large: called with every batch that the server found too large.
+        run_id: of the run, which hooks are told.
+        began: when it took its latest batch, in monotonic seconds.
+        attempts: how many its latest batch took, and `waited_seconds` how long they waited for the budget.
         stop: why the run should stop, once a batch has shown it.
         closing: set from outside, so that no call goes out any more.
     """
@@ -108,6 +115,10 @@ class Sender:
     ledger: Ledger
     on_attempt: Callable[[Attempt], None]
     on_too_large: Callable[[Batch], None]
+    run_id: str | None = None
+    began: float = field(default=0.0, init=False)
+    attempts: int = field(default=0, init=False)
+    waited_seconds: float = field(default=0.0, init=False)
     stop: str | None = field(default=None, init=False)
     closing: bool = field(default=False, init=False)
     _batch: Batch | None = field(default=None, init=False)
@@ -123,6 +134,7 @@ class Sender:
         """Send a batch, in parts where that helps it; return its contacts, settled."""
         self._batch, self._settled, self._doubtful_until = batch, [], 0
         self._calls_left = ISOLATION_CALLS if self.isolate else 0
+        self.began, self.attempts, self.waited_seconds = time.monotonic(), 0, 0.0
         await self._send(batch)
         self._batch = None
         return self._settled
@@ -131,6 +143,11 @@ class Sender:
     def in_flight(self) -> int:
         """How many contacts are in a call that may have been processed, and are not settled yet."""
         return self._in_flight
+
+    @property
+    def batch_number(self) -> int | None:
+        """The number of the batch that is being sent."""
+        return None if self._batch is None else self._batch.number
 
     @property
     def is_calling(self) -> bool:
@@ -168,17 +185,32 @@ class Sender:
             whole = evolve(batch, in_doubt=self._maybe_processed)
             if isinstance(error, PayloadTooLargeError):
                 self.on_too_large(batch)
+                logger.info("batch %d: %d contacts are too large for a call, and go in halves", *_size(batch))
                 await self._send_halves(whole, isolating=isolating)
                 return
             if self._can_isolate(error):
                 # Both halves are paid for before the first goes out, so that each contact is in a call that was sent.
                 self._calls_left -= 2
                 before = len(self._settled)
+                logger.log(
+                    logging.DEBUG if isolating else logging.INFO,
+                    "batch %d: %d contacts were refused, and go in halves to find those that it was for",
+                    *_size(batch),
+                )
                 await self._send_halves(whole, isolating=True)
                 if all(settled.state is not State.ACCEPTED for settled in self._settled[before:]):
                     self._count(place, way, error, isolating=isolating)
                 return
         await self._settle(batch, state, reason)
+        status = error.status if isinstance(error, CallError) else None
+        logger.log(
+            logging.DEBUG if isolating or isinstance(error, _ClosingError) else logging.WARNING,
+            "batch %d: %d contacts are %s: %s%s",
+            *_size(batch),
+            state.value,
+            type(error).__name__,
+            "" if status is None else f" with status {status}",
+        )
         if isinstance(error, _ENDS_THE_RUN):
             self.stop = str(error)
         else:
@@ -238,6 +270,8 @@ class Sender:
             self._calling = False
             self._maybe_processed |= attempt.outcome is CallOutcome.MAYBE_PROCESSED
             self._in_flight = len(batch.rows) if self._maybe_processed else 0
+            self.attempts += 1
+            self.waited_seconds += attempt.waited_seconds
             self.ledger.ended(self._number, attempt.outcome, throttled=attempt.throttled)
             self.on_attempt(attempt)
 
@@ -245,7 +279,17 @@ class Sender:
         self._number = 0
         # A cancelled call does not come back here: `abandon` settles it.
         try:
-            await self.client.send(request, before_attempt=before_attempt, after_attempt=after_attempt)
+            await self.client.send(
+                request,
+                before_attempt=before_attempt,
+                after_attempt=after_attempt,
+                run_id=self.run_id,
+                batch=batch.number,
+            )
         except (CallError, CredentialsError, RunDirectoryError, SharedRateError, _ClosingError) as error:
             return error
         return None
+
+
+def _size(batch: Batch) -> tuple[int, int]:
+    return batch.number, len(batch.rows)

@@ -26,7 +26,7 @@ from kore_campaign_async.budget import planned_seconds
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import BatchLimits, IngestOptions, OnUncertain, Plan, Progress
 from kore_campaign_async.endpoints import add_contacts
-from kore_campaign_async.errors import CallError, ContactListError, RunDirectoryError
+from kore_campaign_async.errors import CallError, ContactListError, InvalidRequestError, RunDirectoryError
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.files import REPORT, RunFiles, RunLock, read_report
@@ -86,6 +86,109 @@ async def ingest_contacts(
         CredentialsError: no token could be made. Nothing was sent.
     """
     return await _push(client, source, contact_list, run_dir, options or IngestOptions(), None)
+
+
+def run_ingest(
+    source: Contacts,
+    *,
+    contact_list: str,
+    run_dir: str | Path | None = None,
+    options: IngestOptions | None = None,
+    client: Callable[[], CampaignClient] = CampaignClient.from_env,
+) -> IngestReport:
+    """Push contacts like `ingest_contacts`, from code without an event loop.
+
+    Ctrl-C stops the run in order: calls in flight end within `grace_seconds`, everything is settled and reported, and
+    then KeyboardInterrupt is raised; with a `run_dir`, `run_resume` goes on. A second Ctrl-C cuts the calls off.
+
+    Args:
+        source: as in `ingest_contacts`.
+        contact_list: the name of the list.
+        run_dir: where the outcome files and the report go; without it the run can't be resumed.
+        options: how it is done.
+        client: makes the client, which is closed at the end; by default from the `KORE_*` variables.
+
+    Raises:
+        InvalidRequestError: an event loop is running here, or `client` makes no client. Nothing was sent.
+        KoreCampaignError: as in `ingest_contacts`.
+    """
+
+    async def push(made: CampaignClient) -> IngestReport:
+        return await ingest_contacts(made, source, contact_list=contact_list, run_dir=run_dir, options=options)
+
+    return _in_own_loop("run_ingest", "ingest_contacts", client, push)
+
+
+def run_resume(
+    run_dir: str | Path,
+    *,
+    max_contacts: int | None = None,
+    concurrency: int | None = None,
+    on_uncertain: OnUncertain | None = None,
+    grace_seconds: float | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    client: Callable[[], CampaignClient] = CampaignClient.from_env,
+) -> IngestReport:
+    """Go on with a run like `resume_ingest`, from code without an event loop; Ctrl-C does as in `run_ingest`.
+
+    Args:
+        run_dir: of the run.
+        max_contacts: as in `resume_ingest`, and so are the four behind it.
+        concurrency: how many calls are in flight at most.
+        on_uncertain: as in `IngestOptions`.
+        grace_seconds: as in `IngestOptions`.
+        progress: as in `IngestOptions`.
+        client: as in `run_ingest`.
+
+    Raises:
+        InvalidRequestError: an event loop is running here, or `client` makes no client. Nothing was sent.
+        KoreCampaignError: as in `resume_ingest`.
+    """
+
+    async def resume(made: CampaignClient) -> IngestReport:
+        return await resume_ingest(
+            made,
+            run_dir,
+            max_contacts=max_contacts,
+            concurrency=concurrency,
+            on_uncertain=on_uncertain,
+            grace_seconds=grace_seconds,
+            progress=progress,
+        )
+
+    return _in_own_loop("run_resume", "resume_ingest", client, resume)
+
+
+def _in_own_loop(
+    name: str,
+    instead: str,
+    client: Callable[[], CampaignClient],
+    work: Callable[[CampaignClient], Awaitable[IngestReport]],
+) -> IngestReport:
+    if _loop_is_running():
+        raise InvalidRequestError(
+            f"{name} makes an event loop of its own, and one is running here already: await {instead} instead"
+        )
+    if isinstance(client, CampaignClient) or not callable(client):
+        raise InvalidRequestError(
+            "client is a function that makes a client, such as lambda: CampaignClient(…), since a client belongs to"
+            " the event loop that is made here"
+        )
+
+    async def run() -> IngestReport:
+        async with client() as made:
+            return await work(made)
+
+    # It makes of Ctrl-C a cancellation, which stops a run in order, and KeyboardInterrupt when that is done.
+    return asyncio.run(run())
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def iter_outcomes(
@@ -356,6 +459,7 @@ class _Start:
             closing.callback(journal.close)
             started_at, run_id = dt.datetime.fromisoformat(settings["started_at"]), settings["run_id"]
             run = self._run(source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None)
+            run.resumed = True
             return await run.execute()
 
     def _matched(self, source: Source) -> Shape | None:

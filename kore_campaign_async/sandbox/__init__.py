@@ -6,5 +6,6 @@ must not pass because both sides share the mistake.
 
 from kore_campaign_async.sandbox.faults import Fault
 from kore_campaign_async.sandbox.server import Sandbox
+from kore_campaign_async.sandbox.threaded import SandboxThread
 
-__all__ = ["Fault", "Sandbox"]
+__all__ = ["Fault", "Sandbox", "SandboxThread"]

@@ -245,7 +245,8 @@ async def in_thread(work: Callable[[], T], *, unwanted: Callable[[T], None] = la
                 loop.call_soon_threadsafe(fail, error)
             return
         try:
-            loop.call_soon_threadsafe(succeed, result)
+            # Not as an argument: the loop's debug mode logs those, and this is a part of the source.
+            loop.call_soon_threadsafe(lambda: succeed(result))
         except RuntimeError:
             unwanted(result)
 
