@@ -44,15 +44,20 @@ class Pace:
         self._latency_seconds = seconds if before is None else before + _WEIGHT * (seconds - before)
         self._changed.set()
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> float:
+        """Wait for the turn; return how much of `waited_seconds` this was."""
+        waited = 0.0
         async with self._line:
             while (wait := self._wait()) > 0:
                 began, used_up = self._budget.clock(), self._budget.is_used_up()
                 self._changed.clear()
                 await self._wait_for_change(wait)
                 if used_up:
-                    self.waited_seconds += self._budget.clock() - began
+                    seconds = self._budget.clock() - began
+                    waited += seconds
+                    self.waited_seconds += seconds
             self._in_flight += 1
+        return waited
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None

@@ -161,6 +161,13 @@ def push(**settings: Any) -> None:
 @click.command("report")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the report as it stands in report.json.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write it as a page to send to somebody: one file, which needs no network (extra report).",
+)
+@click.option("--show-numbers", is_flag=True, help="Show the numbers of examples whole, not their last three digits.")
 def report(**settings: Any) -> None:
     """Show the report of the run in RUN_DIR, also of one that is running or was killed."""
     _later("report", "report_command")(**settings)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final, TextIO
 
 import click
 
+from kore_campaign_async.cli import telling
+from kore_campaign_async.cli.legible import legible
+from kore_campaign_async.cli.look import Look
+from kore_campaign_async.cli.telling import WORDS
 from kore_campaign_async.config import Plan, Progress
 from kore_campaign_async.ingest.report import IngestReport
 
@@ -40,13 +44,47 @@ def way_of(stream: TextIO) -> ModuleType:
 def show_report(report: IngestReport, directory: Path | None) -> None:
     """Print a report, with where to find what was not accepted."""
     rows = [*table_of(report, directory), (f"{report.counts.read:,}", "read", "", "")]
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     click.echo(f"{report.source} → contact list {report.contact_list}")
-    for count, *cells in rows:
-        texts = (cell.ljust(width) for cell, width in zip(cells, widths[1:], strict=True))
-        click.echo("  ".join((count.rjust(widths[0]), *texts)).rstrip())
+    for line in _columns(rows):
+        click.echo(line)
     for line in (*done(report), *what_now(report, directory)):
         click.echo(line)
+
+
+def show_look(look: Look) -> None:
+    """Print what there is to know of a run: its states, reasons with examples, calls, and what to do next."""
+    counts, report = table_of(look.report, look.directory), look.report
+    rows = [*counts, (f"{report.counts.read:,}", "read", "", "")]
+    click.echo(f"{legible(report.source, WORDS)} → contact list {legible(report.contact_list, WORDS)}")
+    click.echo(telling.headline(look))
+    click.echo()
+    for line in _columns(rows):
+        click.echo(line)
+    if told := list(telling.told_reasons(look)):
+        click.echo("\nreasons")
+    for one in told:
+        meaning = f" ({one.meaning})" if one.meaning else ""
+        click.echo(f"{one.count.rjust(len(rows[-1][0]))}  {one.state}: {one.reason}{meaning}")
+        if one.examples:
+            click.echo(f"{' ' * len(rows[-1][0])}    {one.examples}")
+    click.echo("\ncalls")
+    for line in _columns([("", name, value, "") for name, value in telling.facts(look)]):
+        click.echo(line)
+    click.echo("\nnext")
+    for step in telling.steps(look):
+        click.echo(f"  {step.text}")
+        if step.command:
+            click.echo(f"    {step.command}")
+    for lack in (*report.notices, *look.lacks):
+        click.echo(f"note: {legible(look.words(lack), WORDS)}")
+    click.echo(f"run directory: {look.directory}")
+
+
+def _columns(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for count, *cells in rows:
+        texts = (cell.ljust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        yield "  ".join((count.rjust(widths[0]), *texts)).rstrip()
 
 
 def table_of(report: IngestReport, directory: Path | None) -> list[tuple[str, str, str, str]]:

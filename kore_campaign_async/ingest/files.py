@@ -21,7 +21,7 @@ from kore_campaign_async.ingest.records import Record, Settled, State
 from kore_campaign_async.ingest.report import IngestReport
 
 REPORT: Final = "report.json"
-_LOCK: Final = "lock"
+LOCK: Final = "lock"
 _FILE_OF: Final = {
     State.REJECTED: "rejected.csv",
     State.DUPLICATE: "left_out.csv",
@@ -44,8 +44,8 @@ class RunLock:
         self.known = False
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.known = (directory / _LOCK).exists()
-            self._descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            self.known = (directory / LOCK).exists()
+            self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()

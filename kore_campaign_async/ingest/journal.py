@@ -13,6 +13,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -29,7 +30,7 @@ T = TypeVar("T")
 _Change = tuple[str, tuple[Any, ...]]
 
 JOURNAL: Final = "journal.sqlite"
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 _SCHEMA: Final = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -43,14 +44,30 @@ CREATE TABLE attempt (
     outcome TEXT,
     throttled INTEGER NOT NULL DEFAULT 0,
     state TEXT,
-    reason TEXT
+    reason TEXT,
+    sent_at REAL,
+    seconds REAL,
+    waited_seconds REAL
 );
 """
 
-_INTENDED: Final = "INSERT INTO attempt (id, batch, first_row, last_row, contacts, attempt) VALUES (?, ?, ?, ?, ?, ?)"
-_ENDED: Final = "UPDATE attempt SET outcome = ?, throttled = ? WHERE id = ?"
+# A session is one process's work on the run: the push, then each resume. Times are seconds since the epoch.
+_SESSIONS: Final = """
+CREATE TABLE IF NOT EXISTS session (
+    first_attempt INTEGER PRIMARY KEY,
+    began_at REAL NOT NULL,
+    settings TEXT NOT NULL
+)
+"""
+
+_INTENDED: Final = (
+    "INSERT INTO attempt (id, batch, first_row, last_row, contacts, attempt, sent_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_ENDED: Final = "UPDATE attempt SET outcome = ?, throttled = ?, seconds = ?, waited_seconds = ? WHERE id = ?"
 _SETTLED: Final = "UPDATE attempt SET state = ?, reason = ? WHERE id = ?"
-_ENDED_AND_SETTLED: Final = "UPDATE attempt SET state = ?, reason = ?, outcome = ?, throttled = ? WHERE id = ?"
+_ENDED_AND_SETTLED: Final = (
+    "UPDATE attempt SET state = ?, reason = ?, outcome = ?, throttled = ?, seconds = ?, waited_seconds = ? WHERE id = ?"
+)
 
 
 @frozen
@@ -74,29 +91,40 @@ class Journal:
     Every method but `close` is for the event loop that made it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, session: Mapping[str, Any]) -> None:
         self._path = path
         self._work: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._ended: list[tuple[str, bool, int]] = []
+        self._ended: list[tuple[str, bool, float | None, float | None, int]] = []
         self._broken: RunDirectoryError | None = None
         self._connection = _connect(path)
         # A statement alone is its own transaction, which spares the two around it: each of the three lets go of the
         # interpreter's lock, and the event loop would have to hand it back.
         self._connection.isolation_level = None
         self._next: int = 1 + self._connection.execute("SELECT coalesce(max(id), 0) FROM attempt").fetchone()[0]
+        # A session without a call leaves its place to the next one.
+        self._connection.execute(
+            "INSERT OR REPLACE INTO session VALUES (?, ?, ?)",
+            (self._next, time.time(), orjson.dumps(dict(session)).decode()),
+        )
         self._thread = threading.Thread(target=self._write, name="kore-campaign-journal", daemon=True)
         self._thread.start()
 
     @classmethod
-    def create(cls, directory: Path, settings: Mapping[str, Any]) -> Self:
-        """Make the journal of a new run; RunDirectoryError if it can't be written."""
+    def create(cls, directory: Path, settings: Mapping[str, Any], session: Mapping[str, Any] | None = None) -> Self:
+        """Make the journal of a new run; RunDirectoryError if it can't be written.
+
+        Args:
+            directory: of the run.
+            settings: of the run; no secret may be among them.
+            session: what this process does otherwise than another that works on the run, such as its rate.
+        """
         path, part = directory / JOURNAL, directory / f"{JOURNAL}.part"
         try:
             part.unlink(missing_ok=True)
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             with contextlib.closing(sqlite3.connect(part)) as connection, connection:
-                connection.executescript(_SCHEMA)
+                connection.executescript(_SCHEMA + _SESSIONS)
                 connection.executemany(
                     "INSERT INTO setting VALUES (?, ?)",
                     [(name, orjson.dumps(value).decode()) for name, value in settings.items()],
@@ -105,15 +133,15 @@ class Journal:
             _sync(part)
             part.rename(path)
             _sync(directory)
-            return cls(path)
+            return cls(path, session or {})
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(path, error) from None
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: Path, session: Mapping[str, Any] | None = None) -> Self:
         """Open the journal of a run that is resumed; RunDirectoryError tells what is wrong."""
         try:
-            return cls(directory / JOURNAL)
+            return cls(directory / JOURNAL, session or {})
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(directory / JOURNAL, error) from None
 
@@ -122,21 +150,29 @@ class Journal:
         number = self._next
         self._next += 1
         try:
-            await self._durably(_INTENDED, (number, batch, rows[0], rows[-1], len(rows), attempt))
+            await self._durably(_INTENDED, (number, batch, rows[0], rows[-1], len(rows), attempt, time.time()))
         except asyncio.CancelledError:
             # The call does not go out, and the intent may be durable all the same.
             self.ended(number, CallOutcome.NOT_SENT, throttled=False)
             raise
         return number
 
-    def ended(self, number: int, outcome: CallOutcome, *, throttled: bool) -> None:
+    def ended(
+        self,
+        number: int,
+        outcome: CallOutcome,
+        *,
+        throttled: bool,
+        seconds: float | None = None,
+        waited_seconds: float | None = None,
+    ) -> None:
         """Note how an attempt ended. It goes into the next commit, together with what follows from it."""
-        self._ended.append((outcome.name, throttled, number))
+        self._ended.append((outcome.name, throttled, seconds, waited_seconds, number))
 
     async def settle(self, number: int, state: State, reason: str) -> None:
         """Note the state in which an attempt left its contacts, and wait until that is durable."""
         settled = state.value, masked(reason)
-        if self._ended and self._ended[-1][2] == number:
+        if self._ended and self._ended[-1][-1] == number:
             await self._durably(_ENDED_AND_SETTLED, (*settled, *self._ended.pop()))
         else:
             await self._durably(_SETTLED, (*settled, number))
@@ -210,7 +246,7 @@ def read_settings(directory: Path) -> dict[str, Any]:
     path = directory / JOURNAL
     if not path.exists():
         raise RunDirectoryError(f"{directory} holds no run that could be resumed: {JOURNAL} is missing")
-    rows: list[tuple[str, str]] = _reading(
+    rows: list[tuple[str, str]] = reading(
         path, lambda connection: connection.execute("SELECT name, value FROM setting").fetchall()
     )
     try:
@@ -249,13 +285,22 @@ def _know_shared_rate(connection: sqlite3.Connection) -> None:
     _amended(connection, "client", {"shared_rate": None})
 
 
+def _know_times(connection: sqlite3.Connection) -> None:
+    """From 3 to 4. What was sent before has no times."""
+    known = {name for _, name, *_ in connection.execute("PRAGMA table_info(attempt)")}
+    for column in ("sent_at", "seconds", "waited_seconds"):
+        if column not in known:
+            connection.execute(f"ALTER TABLE attempt ADD COLUMN {column} REAL")
+    connection.execute(_SESSIONS)
+
+
 # By the format that each one starts from, 1 first.
-_MIGRATIONS: Final = (_know_isolate, _know_shared_rate)
+_MIGRATIONS: Final = (_know_isolate, _know_shared_rate, _know_times)
 
 
 def read_known(directory: Path) -> list[Known]:
     """What is known of the source's rows: ranges that don't overlap, in order. Rows in none were never sent."""
-    rows = _reading(
+    rows = reading(
         directory / JOURNAL,
         lambda connection: connection.execute(
             "SELECT first_row, last_row, outcome, state, reason FROM attempt ORDER BY id"
@@ -274,7 +319,7 @@ def read_known(directory: Path) -> list[Known]:
 
 def read_calls(directory: Path) -> dict[str, int]:
     """The attempts so far: `sent` with a byte written, `retried` after a first one, `throttled`."""
-    sent, retried, throttled = _reading(
+    sent, retried, throttled = reading(
         directory / JOURNAL,
         lambda connection: connection.execute(
             "SELECT coalesce(sum(outcome IS NULL OR outcome <> ?), 0), coalesce(sum(attempt > 1), 0),"
@@ -300,7 +345,8 @@ def paint(painted: list[Known], new: Known) -> None:
         painted.append(new)
 
 
-def _reading(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
+def reading(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
+    """Return what a query finds in the journal at a path; RunDirectoryError if it can't be read."""
     try:
         # Read-only, SQLite would leave the files of its log behind.
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:

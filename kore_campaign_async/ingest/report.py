@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from attrs import asdict, define, field, fields, frozen
 
@@ -13,6 +13,9 @@ from kore_campaign_async.errors import AccountingError
 from kore_campaign_async.ingest.records import Batch, Settled, State
 
 T = TypeVar("T")
+
+#: Why a run is stopped as long as it goes on.
+RUNNING: Final = "no end was recorded: the run is still going, or it was killed"
 
 
 @frozen(kw_only=True)
@@ -102,6 +105,11 @@ class IngestReport:
             "plan": None if value.get("plan") is None else _known(Plan, value["plan"]),
         }
         return _known(cls, {**value, **parts})
+
+    @property
+    def unended(self) -> bool:
+        """Whether this is how a run stood that still goes on, or was killed."""
+        return self.stopped_because == RUNNING
 
     @property
     def exit_status(self) -> int:

@@ -27,7 +27,7 @@ from kore_campaign_async.ingest.breaker import Breaker
 from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, TableSlice
-from kore_campaign_async.ingest.report import BudgetUse, IngestReport, Tally, timestamp
+from kore_campaign_async.ingest.report import RUNNING, BudgetUse, IngestReport, Tally, timestamp
 from kore_campaign_async.ingest.screen import Screen
 from kore_campaign_async.ingest.sending import Ledger, Sender
 from kore_campaign_async.ingest.sources.base import Source
@@ -41,7 +41,6 @@ logger = logging.getLogger("kore_campaign_async.runs")
 
 _PROGRESS_SECONDS: Final = 0.25
 _SNAPSHOT_SECONDS: Final = 2.0
-_RUNNING: Final = "no end was recorded: the run is still going, or it was killed"
 _CANCELLED: Final = "cancelled"
 
 
@@ -278,7 +277,7 @@ class Run:
 
     async def _send(self, sender: Sender, sent_out: deque[Batch | Settled]) -> None:
         while not self._winding_down:
-            async with self._pace:
+            async with self._pace as waited_seconds:
                 batch = await self._batches.get()
                 if batch is None:
                     return
@@ -288,7 +287,7 @@ class Run:
                 elif self._stopping:
                     sent_out.append(self._left(batch))
                 else:
-                    settled = await sender.send(batch)
+                    settled = await sender.send(batch, waited_seconds)
                     sent_out.extend(settled)
                     self._say_settled(batch.number, settled, sender)
                     if sender.stop is not None:
@@ -477,7 +476,7 @@ class Run:
         seconds = time.monotonic() - self.began
         in_flight = 0 if final else sum(sender.in_flight for sender in self._senders)
         counts = self.tally.counts(in_flight=in_flight)
-        because = self._stopped_because if final else _RUNNING
+        because = self._stopped_because if final else RUNNING
         if final and self._exhausted and not counts.unsent:
             because = self._unwritten  # whatever else stopped it, there was nothing left to stop
         return IngestReport(

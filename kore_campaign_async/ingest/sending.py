@@ -63,8 +63,10 @@ class Ledger(Protocol):
         """Note that a call goes out now; return the attempt's id."""
         ...
 
-    def ended(self, number: int, outcome: CallOutcome, *, throttled: bool) -> None:
-        """Note how an attempt ended."""
+    def ended(
+        self, number: int, outcome: CallOutcome, *, throttled: bool, seconds: float, waited_seconds: float
+    ) -> None:
+        """Note how an attempt ended, how long it took, and how long it waited for the budget before."""
         ...
 
     async def settle(self, number: int, state: State, reason: str) -> None:
@@ -80,7 +82,9 @@ class NoLedger:
         del batch, rows
         return attempt
 
-    def ended(self, number: int, outcome: CallOutcome, *, throttled: bool) -> None:
+    def ended(
+        self, number: int, outcome: CallOutcome, *, throttled: bool, seconds: float, waited_seconds: float
+    ) -> None:
         """Note nothing."""
 
     async def settle(self, number: int, state: State, reason: str) -> None:
@@ -124,14 +128,21 @@ class Sender:
     _batch: Batch | None = field(default=None, init=False)
     _settled: list[Settled] = field(factory=list, init=False)
     _number: int = field(default=0, init=False)  # of the call's last attempt, in the ledger; 0 before the first
+    _waited_before: float = field(default=0.0, init=False)  # of the batch, until an attempt has it
     _calling: bool = field(default=False, init=False)
     _in_flight: int = field(default=0, init=False)
     _maybe_processed: bool = field(default=False, init=False)
     _doubtful_until: int = field(default=0, init=False)  # where the part of the batch ends that is in doubt
     _calls_left: int = field(default=0, init=False)  # of those that an isolation may cost
 
-    async def send(self, batch: Batch) -> list[Settled]:
-        """Send a batch, in parts where that helps it; return its contacts, settled."""
+    async def send(self, batch: Batch, waited_seconds: float = 0.0) -> list[Settled]:
+        """Send a batch, in parts where that helps it; return its contacts, settled.
+
+        Args:
+            batch: its contacts.
+            waited_seconds: how long it waited for the budget before; it is noted with the first attempt.
+        """
+        self._waited_before = waited_seconds
         self._batch, self._settled, self._doubtful_until = batch, [], 0
         self._calls_left = ISOLATION_CALLS if self.isolate else 0
         self.began, self.attempts, self.waited_seconds = time.monotonic(), 0, 0.0
@@ -272,7 +283,14 @@ class Sender:
             self._in_flight = len(batch.rows) if self._maybe_processed else 0
             self.attempts += 1
             self.waited_seconds += attempt.waited_seconds
-            self.ledger.ended(self._number, attempt.outcome, throttled=attempt.throttled)
+            self.ledger.ended(
+                self._number,
+                attempt.outcome,
+                throttled=attempt.throttled,
+                seconds=attempt.seconds,
+                waited_seconds=attempt.waited_seconds + self._waited_before,
+            )
+            self._waited_before = 0.0
             self.on_attempt(attempt)
 
         self._maybe_processed = batch.in_doubt

@@ -369,7 +369,7 @@ class _Start:
                 }
                 files = RunFiles(self.directory, source.columns, source.cells, anew=lock.known)
                 closing.callback(files.close)
-                ledger = journal = Journal.create(self.directory, settings)
+                ledger = journal = Journal.create(self.directory, settings, self._session())
                 closing.callback(journal.close)
             tally = Tally()
             run = self._run(source, screen, drops_duplicates, files, ledger, tally, began, started_at, run_id, plan)
@@ -378,6 +378,14 @@ class _Start:
             planned = await self._plan(tally.states[State.UNSENT], tally.batches, tally.bytes)
             report = evolve(report, plan=planned, notices=(*report.notices, *_too_many(planned)))
         return report
+
+    def _session(self) -> dict[str, Any]:
+        """What a resume can do otherwise than the push before it."""
+        return {
+            "rate": list(map(str, self.client.rate)) or ["none"],
+            "concurrency": self.options.concurrency,
+            "max_contacts": self.options.batch.max_contacts,
+        }
 
     def _fingerprint(self, closing: contextlib.ExitStack) -> asyncio.Future[Fingerprint] | None:
         """Begin to read a file through in a thread, while the source is opened and the list is looked up."""
@@ -455,7 +463,7 @@ class _Start:
             tally = _tally(journals.read_calls(self.directory), waited_seconds)
             files = RunFiles(self.directory, source.columns, source.cells, anew=True)
             closing.callback(files.close)
-            journal = Journal.open(self.directory)
+            journal = Journal.open(self.directory, self._session())
             closing.callback(journal.close)
             started_at, run_id = dt.datetime.fromisoformat(settings["started_at"]), settings["run_id"]
             run = self._run(source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None)

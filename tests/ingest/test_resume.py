@@ -193,7 +193,7 @@ async def test_changed_do_not_contact_numbers_are_refused(tmp_path: Path) -> Non
 
 
 async def test_a_journal_of_a_newer_format_is_refused(tmp_path: Path) -> None:
-    assert "has format 4, and this version reads 3" in await changed(tmp_path, "format")
+    assert f"has format {FORMAT + 1}, and this version reads {FORMAT}" in await changed(tmp_path, "format")
 
 
 async def test_a_journal_of_an_older_format_is_migrated(tmp_path: Path) -> None:

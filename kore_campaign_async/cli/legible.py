@@ -1,0 +1,53 @@
+"""Texts of others as they can be shown: names, cells and the server's words may hold whatever they like. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from kore_campaign_async.ingest.masking import masked
+
+_LAST_DIGITS: Final = 3
+_MASK: Final = "•"
+# Format characters that only join letters, as Persian and emoji need them.
+_JOINERS: Final = {"\u200c", "\u200d"}
+
+
+def legible(text: str, most: int, characters: int | None = None) -> str:
+    """A text in one line of at most so many characters.
+
+    What steers a terminal or turns the direction of writing around is shown as its escape, blanks of all kinds as one
+    blank, and what is longer is cut, with its length behind it.
+
+    Args:
+        text: or its beginning.
+        most: how many characters of it are shown.
+        characters: how many the text has, where this is its beginning.
+    """
+    length = len(text) if characters is None else characters
+    # No more of a long text is looked at than can be shown.
+    shown = "".join(map(_shown, text[:most]))
+    shown = " ".join(shown.split())
+    if length > most or len(shown) > most:
+        return f"{shown[:most]}… ({length:,} characters)"
+    return shown
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in _JOINERS:
+        return character
+    if character.isspace() or unicodedata.category(character) == "Zs":
+        return " "
+    return character.encode("unicode_escape").decode()
+
+
+def masked_cell(text: str) -> str:
+    """The cell of a number, all of its digits masked but the last three."""
+    digits = sum(map(str.isdigit, text))
+    masks = iter(range(digits - _LAST_DIGITS))
+    return "".join(_MASK if character.isdigit() and next(masks, None) is not None else character for character in text)
+
+
+def masked_words(text: str) -> str:
+    """A text in which what could be a number is masked but for its last three digits."""
+    return masked(text, masked_cell)

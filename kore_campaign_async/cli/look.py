@@ -1,0 +1,174 @@
+"""A look at a run: all that its directory tells of it, for a terminal and for a page."""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from kore_campaign_async.cli.legible import legible, masked_cell, masked_words
+from kore_campaign_async.errors import RunDirectoryError
+from kore_campaign_async.ingest import journal
+from kore_campaign_async.ingest.files import LOCK, REPORT, read_report
+from kore_campaign_async.ingest.reasons import Example, Reason, read_reasons
+from kore_campaign_async.ingest.records import State
+from kore_campaign_async.ingest.report import IngestReport
+from kore_campaign_async.ingest.timeline import Timeline, read_timeline
+
+_NUMBER_CHARACTERS: Final = 32
+
+
+class Stands(enum.Enum):
+    """How a run stands."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    RUNNING = "running"
+    KILLED = "killed"
+
+
+@frozen(kw_only=True)
+class Look:
+    """What a run's directory tells of it.
+
+    Attributes:
+        report: as `report.json` has it.
+        timeline: from the journal; None where it can't be read.
+        settings: from the journal; empty where it can't be read.
+        lacks: what can't be shown, and why.
+        show_numbers: whether numbers are shown whole.
+    """
+
+    directory: Path
+    stands: Stands
+    report: IngestReport
+    reasons: tuple[Reason, ...]
+    timeline: Timeline | None
+    settings: Mapping[str, Any]
+    lacks: tuple[str, ...]
+    show_numbers: bool
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the source can be read again, as far as is known."""
+        return not self.settings or (self.settings.get("source") or {}).get("path") is not None
+
+    def example(self, example: Example) -> str:
+        """An example in a few words, its number masked unless it is to be shown."""
+        parts = [f"row {legible(example.row, 20)}"]
+        if example.column == "row":
+            parts[0] += f" (as row {legible(example.value, 20)})"
+        if example.number is not None:
+            number = example.number if self.show_numbers else masked_cell(example.number)
+            parts.append(legible(number, _NUMBER_CHARACTERS) if number.strip() else "no number")
+        if example.column and example.column != "row":
+            value = legible(self.words(example.value), _NUMBER_CHARACTERS, example.characters)
+            parts.append(f"{legible(self.words(example.column), _NUMBER_CHARACTERS)}: {value}")
+        return " · ".join(parts)
+
+    def examples(self, reason: Reason) -> str:
+        """The first examples of a reason, in a line."""
+        told = list(map(self.example, reason.examples))
+        if len(told) > 1 and all(re.fullmatch(r"row \S+", one) for one in told):
+            return f"rows {', '.join(one.removeprefix('row ') for one in told)}"
+        return "; ".join(told)
+
+    def words(self, text: str) -> str:
+        """A text of the server's or the source's, numbers in it masked unless they are to be shown."""
+        return text if self.show_numbers else masked_words(text)
+
+    def push_again(self, file: str) -> str:
+        """The command that pushes an outcome file again, once it is mended."""
+        options: Mapping[str, Any] = self.settings.get("options") or {}
+        maps = [
+            f"--map {_quoted(f'{column}={field}')}" for column, field in dict(options.get("column_map") or {}).items()
+        ]
+        words = ["kore-campaign push", _quoted(str(self.directory / file)), "--list", _quoted(self.report.contact_list)]
+        return " ".join([*words, *maps])
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with the run."""
+        return f"kore-campaign resume {_quoted(str(self.directory))}"
+
+
+def _quoted(text: str) -> str:
+    """A word for a shell; control characters would make it another one, and are shown as they are escaped."""
+    return shlex.quote(legible(text, 4000))
+
+
+def look(directory: Path, *, show_numbers: bool) -> Look:
+    """Look at the run in a directory, which may still go on; RunDirectoryError if there is none."""
+    going_on = _goes_on(directory)
+    lacks: list[str] = []
+    settings: Mapping[str, Any] = {}
+    timeline = None
+    try:
+        settings = journal.read_settings(directory)
+        timeline = read_timeline(directory)
+    except RunDirectoryError as error:
+        lacks.append(f"{error}; so nothing is shown of its calls")
+    if settings and not going_on and not (directory / REPORT).exists():
+        raise RunDirectoryError(
+            f"the run in {directory} was killed before it wrote a report:"
+            f" kore-campaign resume {shlex.quote(str(directory))} goes on with it"
+        )
+    report = read_report(directory)
+    reasons: tuple[Reason, ...] = ()
+    try:
+        reasons = read_reasons(directory, (settings.get("options") or {}).get("column_map") or {})
+    except RunDirectoryError as error:
+        lacks.append(f"{error}; so its reasons are not shown")
+    return Look(
+        directory=directory,
+        stands=_stands(report, going_on=going_on),
+        report=report,
+        reasons=reasons,
+        timeline=timeline,
+        settings=settings,
+        lacks=tuple(lacks),
+        show_numbers=show_numbers,
+    )
+
+
+def _stands(report: IngestReport, *, going_on: bool) -> Stands:
+    if going_on:
+        return Stands.RUNNING
+    if report.state == "finished":
+        return Stands.FINISHED
+    return Stands.KILLED if report.unended else Stands.STOPPED
+
+
+def _goes_on(directory: Path) -> bool:
+    """Whether a process works on the run: it holds the lock."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # Shared, and let go at once, so that other looks at it don't meet.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def left(report: IngestReport) -> int:
+    """How many contacts need somebody to look at them."""
+    return report.counts.rejected + report.counts.refused + report.counts.uncertain
+
+
+def reasons_of(look_: Look, state: State) -> list[Reason]:
+    """The reasons of one state."""
+    return [reason for reason in look_.reasons if reason.state is state]
