@@ -24,11 +24,12 @@ from kore_campaign_async.cli.look import Look
 from kore_campaign_async.cli.plots import plots
 from kore_campaign_async.cli.telling import WORDS, lasting
 from kore_campaign_async.client import HIDDEN, shown_url
+from kore_campaign_async.config import RateLimit
 
 _TEMPLATE: Final = "page.html"
 _BEGINS: Final = "<!doctype html>"
 
-_SECRET: Final = ("secret", "token", "password", "credential", "key")
+_SECRET: Final = ("secret", "token", "password", "credential")
 _SETTINGS: Final = {
     "path": "file",
     "size": "bytes",
@@ -66,6 +67,7 @@ def draw_page(look: Look) -> str:
     )
     environment.filters |= {
         "words": lambda text: legible(look.words(text), WORDS),
+        "name": lambda text: legible(text, WORDS),
         "lasting": lambda seconds: "" if seconds is None else lasting(seconds),
         "moment": lambda text: legible(text, WORDS).replace("T", " ").partition(".")[0] + " UTC",
     }
@@ -98,30 +100,39 @@ def _settings(look: Look) -> Iterator[tuple[str, str]]:
     account = settings.get("account")
     if isinstance(account, Sequence) and not isinstance(account, str):
         for name, value in zip(("host", "application", "account"), account, strict=False):
-            yield name, _setting(look, name, value)
+            yield name, _setting(name, value)
     for group in ("source", "client", "options"):
         for name, value in dict(settings.get(group) or {}).items():
             if not (group == "source" and name == "name"):
-                yield _SETTINGS.get(name, name.replace("_", " ")), _setting(look, name, value)
+                yield _SETTINGS.get(name, name.replace("_", " ")), _setting(name, value)
 
 
-def _setting(look: Look, name: str, value: Any) -> str:
-    if any(word in name.casefold() for word in _SECRET) and isinstance(value, str) and value:
-        return HIDDEN.removesuffix("@")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or value in ("", [], {}):
-        return "none"
-    if isinstance(value, int):
-        return f"{value:,}"
+def _setting(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         value = [f"{one}: {other}" for one, other in value.items()]
     if isinstance(value, list):
-        shown = [_setting(look, name, one) for one in value[:_SHOWN_ITEMS]]
-        return ", ".join([*shown, f"and {len(value) - _SHOWN_ITEMS:,} more"] if len(value) > _SHOWN_ITEMS else shown)
-    text = str(value)
-    # A URL can hold a user and a password, whatever the setting.
-    return legible(look.words(shown_url(text) if "://" in text and "@" in text else text), WORDS)
+        more = [f"and {len(value) - _SHOWN_ITEMS:,} more"] * (len(value) > _SHOWN_ITEMS)
+        return ", ".join([*(_setting(name, one) for one in value[:_SHOWN_ITEMS]), *more]) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return f"{value:,.10g}"
+    text = "none" if value is None or value == "" else str(value)
+    if any(word in name.casefold() for word in _SECRET):
+        text = HIDDEN.removesuffix("@")
+    elif name == "rate":
+        text = _limit(text)
+    elif "://" in text and "@" in text:
+        # A URL can hold a user and a password, whatever the setting.
+        text = shown_url(text)
+    return legible(text, WORDS)
+
+
+def _limit(text: str) -> str:
+    with contextlib.suppress(ValueError):
+        limit = RateLimit.parse(text)
+        return f"{limit.calls:,} calls in {lasting(limit.seconds)}{', evenly' if limit.even else ''}"
+    return text
 
 
 def write_page(look: Look, file: Path) -> None:

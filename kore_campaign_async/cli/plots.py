@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -19,16 +20,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from kore_campaign_async.cli.telling import lasting
-from kore_campaign_async.config import RateLimit
 from kore_campaign_async.ingest.timeline import Point, Timeline
 
 # So narrow that its letters can be read on a telephone, and two stand side by side on a desk.
-_WIDTH: Final = 400
-_HEIGHT: Final = 220
+_WIDTH: Final = 340
+_HEIGHT: Final = 200
 _POINTS_AN_INCH: Final = 72
 _LETTERS: Final = 11.0
-_MARKERS_UNTIL: Final = 30
+# Without a limit, calls are counted in a minute.
+_WITHOUT_LIMIT_SECONDS: Final = 60.0
 _SHOWN_RESUMES: Final = 20
+_TICKS: Final = (1, 2, 5, 10)
 
 # Colours that nothing else has; each becomes the page's custom property of that name.
 _INK: Final = "#010101"
@@ -99,7 +101,7 @@ def plots(timeline: Timeline) -> Iterator[Plot]:
     yield _calls(timeline)
     if timeline.latency is not None:
         yield _latencies(timeline)
-    if timeline.waits is not None:
+    if timeline.waited:
         yield _waits(timeline)
 
 
@@ -119,7 +121,7 @@ def _contacts(timeline: Timeline) -> Plot:
         if uncertain[-1]:
             axes.plot(at, [0, *uncertain], color=_DOUBT, label="uncertain", linestyle=":")
         axes.yaxis.set_major_formatter(FuncFormatter(_count))
-        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=_TICKS))
 
     others = [f"{ends_[-1]:,} {name}" for name, ends_ in (("refused", refused), ("uncertain", uncertain)) if ends_[-1]]
     said = f"{accepted[-1]:,} contacts were accepted in {lasting(timeline.seconds)} of running time"
@@ -131,56 +133,53 @@ def _contacts(timeline: Timeline) -> Plot:
 
 
 def _calls(timeline: Timeline) -> Plot:
-    limit = _shortest(timeline)
-    window = 60.0 if limit is None else limit.seconds
-    length = lasting(window)
-    if timeline.point_seconds <= window / 2:
-        title, counts = f"Calls in the last {length}", _in_the_window(timeline, window)
-    else:
-        title = f"Calls per {length}, on average over {lasting(timeline.point_seconds)}"
-        counts = [point.calls * window / timeline.point_seconds for point in timeline.points]
+    limits = [min(session.rate or (), key=lambda limit: limit.seconds, default=None) for session in timeline.sessions]
+    windows = [_WITHOUT_LIMIT_SECONDS if limit is None else limit.seconds for limit in limits]
+    is_one = len(set(windows)) == 1
+    length = lasting(windows[0]) if is_one else "the window of the limit"
+    counts = _in_the_window(timeline, windows)
+    title = f"Calls in the last {length}" if is_one else f"Calls in {length}"
+    if timeline.point_seconds > min(windows) / 2:
+        title = f"Calls in {length}, on average over {lasting(timeline.point_seconds)}"
 
     def draw(axes: Axes, unit: float) -> None:
         at = [point.begins_seconds / unit for point in timeline.points]
         axes.fill_between(at, counts, step="post", color=_CALLS, alpha=0.15, linewidth=0)
         axes.step(at, counts, where="post", color=_CALLS, label="calls")
         label = "the limit"
-        for session in timeline.sessions:
-            for one in session.rate or ():
-                if one.seconds == window:
-                    begins, ends = session.offset_seconds, session.offset_seconds + session.seconds
-                    axes.plot([begins / unit, ends / unit], [one.calls] * 2, color=_LIMIT, linestyle="--", label=label)
-                    label = "_"
+        for session, limit in zip(timeline.sessions, limits, strict=True):
+            if limit is not None:
+                ends = [session.offset_seconds / unit, (session.offset_seconds + session.seconds) / unit]
+                axes.plot(ends, [limit.calls] * 2, color=_LIMIT, linestyle="--", label=label)
+                label = "_"  # each label once
         axes.yaxis.set_major_formatter(FuncFormatter(_count))
-        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=_TICKS))
 
-    busiest = next((one for one in timeline.busiest if one.limit == limit), None)
-    if busiest is None:
-        said = f"{timeline.timed:,} calls, at most {max(counts):,.0f} in {length}; no limit was set."
-    else:
-        said = f"{timeline.timed:,} calls, at most {busiest.calls:,} in any {length}"
-        said = f"{said}; the limit is {busiest.limit.calls:,}."
-    return Plot(title, said, _drawn("calls", timeline, draw))
-
-
-def _shortest(timeline: Timeline) -> RateLimit | None:
-    """The limit that the calls are shown against: the one of the shortest window."""
-    limits = [limit for session in timeline.sessions for limit in session.rate or ()]
-    return min(limits, key=lambda limit: limit.seconds, default=None)
+    said = [
+        f"at most {one.calls:,} in any {lasting(one.limit.seconds)}, where the limit is {one.limit.calls:,}"
+        for one in timeline.busiest
+    ]
+    most = ", and ".join(said) if said else f"at most {max(counts):,.0f} in {length}; no limit was set"
+    return Plot(title, f"{timeline.timed:,} calls; {most}.", _drawn("calls", timeline, draw))
 
 
-def _in_the_window(timeline: Timeline, window: float) -> list[float]:
-    """The calls in the window that ends with each point, as far as a session that came right after another tells."""
-    width = max(1, round(window / timeline.point_seconds))
-    begins = [0]
-    for before, session in zip(timeline.sessions, timeline.sessions[1:], strict=False):
-        if session.began_at - before.began_at - before.seconds >= window:
-            begins.append(int(session.offset_seconds / timeline.point_seconds))
+def _in_the_window(timeline: Timeline, windows: list[float]) -> list[float]:
+    """The calls in the window that ends with each point; where a point is too long for that, its average."""
+    # A resume begins anew, unless it came while the window before it was open.
+    begins = [round(session.offset_seconds / timeline.point_seconds) for session in timeline.sessions]
+    opens = [0]
+    for at, (before, session) in enumerate(pairwise(timeline.sessions), 1):
+        gap = session.began_at - before.began_at - before.seconds
+        opens.append(begins[at] if gap >= windows[at] else opens[-1])
     calls = [point.calls for point in timeline.points]
     counts: list[float] = []
     for at in range(len(calls)):
-        since = max(begin for begin in begins if begin <= at)
-        counts.append(sum(calls[max(since, at - width + 1) : at + 1]))
+        number = bisect_right(begins, at) - 1
+        window = windows[number]
+        if timeline.point_seconds > window / 2:
+            counts.append(calls[at] * window / timeline.point_seconds)
+        else:
+            counts.append(sum(calls[max(opens[number], at + 1 - round(window / timeline.point_seconds)) : at + 1]))
     return counts
 
 
@@ -189,11 +188,10 @@ def _latencies(timeline: Timeline) -> Plot:
 
     def draw(axes: Axes, unit: float) -> None:
         at = [_middle(point, timeline) / unit for point in answered]
-        marker = "o" if len(answered) <= _MARKERS_UNTIL else ""
-        slow = [point.slow_seconds or 0.0 for point in answered]
-        axes.plot(at, slow, color=_CALLS, alpha=0.6, label="95 % within", linewidth=1.2, marker=marker, markersize=3)
         median = [point.median_seconds or 0.0 for point in answered]
-        axes.plot(at, median, color=_CALLS, label="half within", marker=marker, markersize=4)
+        slow = [point.slow_seconds or 0.0 for point in answered]
+        axes.vlines(at, median, slow, color=_CALLS, alpha=0.45, linewidth=1.6, label="up to 95 % within")
+        axes.plot(at, median, color=_CALLS, label="half within", linestyle="", marker="o", markersize=3)
         _in_seconds(axes)
 
     took = timeline.latency
@@ -211,11 +209,7 @@ def _waits(timeline: Timeline) -> Plot:
 
     waits = timeline.waits
     assert waits is not None  # noqa: S101  only then it is drawn
-    said = (
-        f"{timeline.waited:,} of {timeline.timed:,} calls waited for the limit, {lasting(waits.longest)} at most."
-        if timeline.waited
-        else "No call waited for the limit."
-    )
+    said = f"{timeline.waited:,} of {timeline.timed:,} calls waited for the limit, {lasting(waits.longest)} at most."
     return Plot("Waits for the limit", said, _drawn("waits", timeline, draw))
 
 
@@ -225,13 +219,13 @@ def _middle(point: Point, timeline: Timeline) -> float:
 
 def _in_seconds(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _place: lasting(seconds)))
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=_TICKS))
 
 
 def _count(count: float, _place: object = None) -> str:
-    for size, name in ((1_000_000, "M"), (10_000, "k")):
+    for size, name in ((1e6, "M"), (1e3, "k")):
         if abs(count) >= size:
-            return f"{count / (1_000_000 if name == 'M' else 1000):g}{name}"
+            return f"{count / size:g}{name}"
     return f"{count:,.0f}"
 
 
@@ -250,7 +244,7 @@ def _drawn(name: str, timeline: Timeline, draw: Callable[[Axes, float], None]) -
         axes.set_xlabel(f"{unit_name} of running time")
         axes.set_xlim(0, max(timeline.seconds / unit, 1e-3))
         axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1e-3) * 1.05)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=_TICKS))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0, handlelength=1.6, columnspacing=1.4)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator"), None))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -182,11 +182,10 @@ def _read(connection: sqlite3.Connection) -> Timeline:
     connection.execute("BEGIN")
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(attempt)")}
     known = "sent_at" in columns
-    sessions = _sessions(connection) if known else []
+    sessions, step = _sessions(connection) if known else ([], 1.0)
     _sent(connection, known=known)
     seconds = max((session.offset_seconds + session.seconds for session in sessions), default=0.0)
     timed = _one(connection, "SELECT count(*) FROM sent")
-    step = _step(seconds, max(_FEW_POINTS, min(_MOST_POINTS, timed)))
     row_step = _step(seconds, _ROWS)
     not_sent, throttled, all_sent = connection.execute(
         "SELECT coalesce(sum(outcome = ?1), 0), coalesce(sum(throttled), 0),"
@@ -229,31 +228,36 @@ def _one(connection: sqlite3.Connection, query: str) -> int:
     return int(connection.execute(query).fetchone()[0])
 
 
-def _sessions(connection: sqlite3.Connection) -> list[Session]:
-    """Those of the journal, one behind the other; where they stand goes into a table of this connection's own."""
-    rows: Iterable[tuple[int, int | None, float, str, float]] = connection.execute(
+def _sessions(connection: sqlite3.Connection) -> tuple[list[Session], float]:
+    """Those of the journal, one behind the other, and how long the stretch of a point is.
+
+    Where they stand goes into a table of this connection's own. Each begins with a point, so that none holds calls of
+    two.
+    """
+    rows: Sequence[tuple[int, int | None, float, str, float]] = connection.execute(
         "SELECT s.first, s.next, s.began_at, s.settings,"
-        " coalesce((SELECT max(a.sent_at + coalesce(a.seconds, 0)) FROM attempt a"
-        " WHERE a.id >= s.first AND (s.next IS NULL OR a.id < s.next)), s.began_at)"
+        # A clock that was set back makes no negative time.
+        " max(0.0, coalesce((SELECT max(a.sent_at + coalesce(a.seconds, 0)) FROM attempt a"
+        " WHERE a.id >= s.first AND (s.next IS NULL OR a.id < s.next)), s.began_at) - s.began_at)"
         " FROM (SELECT first_attempt AS first, lead(first_attempt) OVER (ORDER BY first_attempt) AS next,"
         " began_at, settings FROM session) s ORDER BY s.first"
     ).fetchall()
+    calls = _one(connection, "SELECT count(*) FROM attempt WHERE sent_at IS NOT NULL")
+    step = _step(sum(row[-1] for row in rows), max(_FEW_POINTS, min(_MOST_POINTS, calls)))
     connection.execute(
         "CREATE TEMP TABLE part (number INTEGER, first INTEGER, next INTEGER, began_at REAL, offset REAL)"
     )
     sessions: list[Session] = []
     offset = 0.0
-    for number, (first, following, began_at, settings, ended_at) in enumerate(rows):
-        # A clock that was set back makes no negative time.
-        seconds = max(0.0, ended_at - began_at)
+    for number, (first, following, began_at, settings, seconds) in enumerate(rows):
         connection.execute(
             "INSERT INTO part VALUES (?, ?, ?, ?, ?)", (number, first, following or 1 << 62, began_at, offset)
         )
         sessions.append(
             Session(began_at=began_at, offset_seconds=offset, seconds=seconds, rate=_rate(orjson.loads(settings)))
         )
-        offset += seconds
-    return sessions
+        offset = math.ceil((offset + seconds) / step) * step
+    return sessions, step
 
 
 def _rate(settings: Mapping[str, Any]) -> tuple[RateLimit, ...] | None:
@@ -285,15 +289,20 @@ def _step(seconds: float, most: int) -> float:
     return next((float(step) for step in _STEPS_SECONDS if step >= least), math.ceil(least / _DAY) * _DAY)
 
 
+def _place(seconds: float, step: float) -> int:
+    """Which stretch a time is in. A multiple of the step is in the one that it begins, whatever floats make of it."""
+    return int(seconds / step + 1e-9)
+
+
 def _points(connection: sqlite3.Connection, step: float, seconds: float) -> tuple[Point, ...]:
-    last = int(seconds / step)
+    last = _place(seconds, step)
     points: list[dict[str, Any]] = [{"begins_seconds": number * step} for number in range(last + 1)]
     for at, calls, waited in connection.execute(
-        "SELECT min(CAST(at / ? AS INTEGER), ?), count(*), avg(waited) FROM sent GROUP BY 1", (step, last)
+        "SELECT min(CAST(at / ? + 1e-9 AS INTEGER), ?), count(*), avg(waited) FROM sent GROUP BY 1", (step, last)
     ):
         points[at] |= {"calls": calls, "waited_seconds": waited}
     for at, state, contacts in connection.execute(
-        "SELECT min(CAST((at + coalesce(seconds, 0)) / ? AS INTEGER), ?), state, sum(contacts) FROM sent"
+        "SELECT min(CAST((at + coalesce(seconds, 0)) / ? + 1e-9 AS INTEGER), ?), state, sum(contacts) FROM sent"
         " WHERE state IN ('accepted', 'refused', 'uncertain') GROUP BY 1, 2",
         (step, last),
     ):
@@ -301,7 +310,7 @@ def _points(connection: sqlite3.Connection, step: float, seconds: float) -> tupl
     for at, place, half, took in connection.execute(
         "SELECT at, place, (many + 1) / 2, seconds FROM (SELECT at, seconds, count(*) OVER (PARTITION BY at) AS many,"
         " row_number() OVER (PARTITION BY at ORDER BY seconds) AS place FROM"
-        " (SELECT min(CAST(at / ? AS INTEGER), ?) AS at, seconds FROM sent WHERE seconds IS NOT NULL))"
+        " (SELECT min(CAST(at / ? + 1e-9 AS INTEGER), ?) AS at, seconds FROM sent WHERE seconds IS NOT NULL))"
         " WHERE place IN ((many + 1) / 2, (95 * many + 99) / 100)",
         (step, last),
     ):
