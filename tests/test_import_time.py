@@ -17,7 +17,9 @@ CLIENT = (sys.executable, "-c", "from kore_campaign_async import CampaignClient"
 HELP = (KORE_CAMPAIGN, "--help")
 
 #: What only a command that runs may import.
-HEAVY = ("aiohttp", "asyncio", "attr", "cattrs", "jwt", "orjson", "redis", "rich", "tenacity")
+HEAVY = (
+    *("aiohttp", "asyncio", "attr", "cattrs", "jinja2", "jwt", "matplotlib", "orjson", "redis", "rich", "tenacity"),
+)
 #: What `--help` may import of ours.
 SHELL = ["kore_campaign_async", *(f"kore_campaign_async.cli{part}" for part in ("", ".commands", ".main"))]
 

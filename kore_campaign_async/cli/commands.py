@@ -169,7 +169,7 @@ def push(**settings: Any) -> None:
 )
 @click.option("--show-numbers", is_flag=True, help="Show the numbers of examples whole, not their last three digits.")
 def report(**settings: Any) -> None:
-    """Show the report of the run in RUN_DIR, also of one that is running or was killed."""
+    """Show what became of the run in RUN_DIR, why, and what to do next; also of one that is running or was killed."""
     _later("report", "report_command")(**settings)
 
 

@@ -65,7 +65,7 @@ def show_look(look: Look) -> None:
     title = Text.assemble(
         (legible(report.source, WORDS), "bold"), " → contact list ", (legible(report.contact_list, WORDS), "bold")
     )
-    console.print(title.append(f"  {look.stands.value}", f"bold {style}"))
+    console.print(title.append(f"  {look.stands.value}", f"bold {style}"), soft_wrap=True)
     width = min(console.width, _PROSE_COLUMNS)
     console.print(Text(telling.headline(look)), width=width)
     console.print()
@@ -88,7 +88,7 @@ def show_look(look: Look) -> None:
             # A command that is broken into lines could not be copied.
             console.print(Text(f"  {step.command}", "cyan"), soft_wrap=True)
     for note in (*report.notices, *look.lacks):
-        console.print(Text(f"note: {legible(look.words(note), WORDS)}", "yellow"))
+        console.print(Text(f"note: {legible(note, WORDS)}", "yellow"))
     console.print(Text(f"run directory: {look.directory}", "dim"), soft_wrap=True)
 
 

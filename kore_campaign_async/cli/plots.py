@@ -27,6 +27,7 @@ _WIDTH: Final = 340
 _HEIGHT: Final = 200
 _POINTS_AN_INCH: Final = 72
 _LETTERS: Final = 11.0
+_FEWEST_CALLS: Final = 3
 # Without a limit, calls are counted in a minute.
 _WITHOUT_LIMIT_SECONDS: Final = 60.0
 _SHOWN_RESUMES: Final = 20
@@ -94,8 +95,8 @@ class Plot:
 
 
 def plots(timeline: Timeline) -> Iterator[Plot]:
-    """The plots of a run that made calls; none of one whose calls have no times."""
-    if not timeline.points:
+    """The plots of a run; none of one that made hardly a call, or whose calls have no times."""
+    if timeline.timed < _FEWEST_CALLS:
         return
     yield _contacts(timeline)
     yield _calls(timeline)
@@ -136,11 +137,11 @@ def _calls(timeline: Timeline) -> Plot:
     limits = [min(session.rate or (), key=lambda limit: limit.seconds, default=None) for session in timeline.sessions]
     windows = [_WITHOUT_LIMIT_SECONDS if limit is None else limit.seconds for limit in limits]
     is_one = len(set(windows)) == 1
-    length = lasting(windows[0]) if is_one else "the window of the limit"
+    length = _window(windows[0]) if is_one else "window of the limit"
     counts = _in_the_window(timeline, windows)
-    title = f"Calls in the last {length}" if is_one else f"Calls in {length}"
+    title = f"Calls in the last {length}" if is_one else f"Calls in the {length}"
     if timeline.point_seconds > min(windows) / 2:
-        title = f"Calls in {length}, on average over {lasting(timeline.point_seconds)}"
+        title = f"Calls in a {length}, on average over {lasting(timeline.point_seconds)}"
 
     def draw(axes: Axes, unit: float) -> None:
         at = [point.begins_seconds / unit for point in timeline.points]
@@ -156,11 +157,15 @@ def _calls(timeline: Timeline) -> Plot:
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=_TICKS))
 
     said = [
-        f"at most {one.calls:,} in any {lasting(one.limit.seconds)}, where the limit is {one.limit.calls:,}"
+        f"at most {one.calls:,} in any {_window(one.limit.seconds)}, where the limit is {one.limit.calls:,}"
         for one in timeline.busiest
     ]
-    most = ", and ".join(said) if said else f"at most {max(counts):,.0f} in {length}; no limit was set"
+    most = ", and ".join(said) if said else f"at most {max(counts):,.0f} in a {length}; no limit was set"
     return Plot(title, f"{timeline.timed:,} calls; {most}.", _drawn("calls", timeline, draw))
+
+
+def _window(seconds: float) -> str:
+    return {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}.get(seconds) or lasting(seconds)
 
 
 def _in_the_window(timeline: Timeline, windows: list[float]) -> list[float]:
@@ -261,7 +266,7 @@ def _inlined(svg: str) -> str:
     svg = re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true" focusable="false">', svg, count=1)
     svg = re.sub(r" font-family: [^;\"]*;", "", svg)
     referred = set(re.findall(r"#(\w+)", svg))
-    svg = re.sub(r' id="(\w+)"', lambda found: found[0] if found[1] in referred else "", svg)
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in referred else "", svg)
     for colour, name in _NAMES.items():
         svg = svg.replace(colour, f"var({name})")
     return svg

@@ -75,8 +75,8 @@ def show_look(look: Look) -> None:
         click.echo(f"  {step.text}")
         if step.command:
             click.echo(f"    {step.command}")
-    for lack in (*report.notices, *look.lacks):
-        click.echo(f"note: {legible(look.words(lack), WORDS)}")
+    for note in (*report.notices, *look.lacks):
+        click.echo(f"note: {legible(note, WORDS)}")
     click.echo(f"run directory: {look.directory}")
 
 
