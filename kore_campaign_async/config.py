@@ -193,6 +193,17 @@ def _paths(given: Iterable[str | Path]) -> tuple[Path, ...]:
     return tuple(map(Path, given))
 
 
+def _upper(given: str | None) -> str | None:
+    return given.strip().upper() if isinstance(given, str) else given
+
+
+def _region(instance: object, attribute: Attribute[Any], value: str | None) -> None:
+    if value is not None and not (isinstance(value, str) and re.fullmatch(r"[A-Z]{2}", value)):
+        raise ValueError(
+            f"{type(instance).__name__}: {attribute.name} is {value!r}; it must be two letters of ISO 3166, such as US"
+        )
+
+
 def _one_of(instance: object, attribute: Attribute[Any], value: str) -> None:
     words = ("auto", "hold", "resend")
     if value not in words:
@@ -215,6 +226,9 @@ class IngestOptions:
         isolate: split a batch that was refused with 400 or 422 until the contacts are found that it was refused
             for, within a hundred extra calls a batch; the others go in. Nobody knows whether a refusal adds
             nothing, so a list that keeps duplicates also needs `on_uncertain="resend"`.
+        region: two letters of ISO 3166, such as `US`: numbers are read as people there write them, and become E.164.
+            None takes what has the shape of E.164, and nothing else. Needs the extra `phone`.
+        strict: reject a number that can't exist in its country's numbering plan. Needs the extra `phone`.
         suppress: do-not-contact files, whose numbers are left out.
         column_map: source column to field on the wire, such as `{"Customer ID": "uniqueId"}`.
         grace_seconds: how long calls in flight may still take when the run is stopped from outside.
@@ -230,6 +244,8 @@ class IngestOptions:
     list_drops_duplicates: bool = False
     keep_duplicates: bool = False
     isolate: bool = False
+    region: str | None = field(default=None, converter=_upper, validator=_region)
+    strict: bool = False
     suppress: tuple[Path, ...] = field(default=(), converter=_paths)
     column_map: Mapping[str, str] = field(factory=dict)
     grace_seconds: float = field(default=10.0, validator=_not_negative)

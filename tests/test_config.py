@@ -170,6 +170,17 @@ def test_suppress_takes_texts_and_paths() -> None:
     assert IngestOptions(suppress=["a.txt", Path("b.txt")]).suppress == (Path("a.txt"), Path("b.txt"))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("value", "region"), [("US", "US"), (" de ", "DE"), (None, None)])
+def test_a_region_is_two_letters(value: Any, region: str | None) -> None:
+    assert IngestOptions(region=value).region == region
+
+
+@pytest.mark.parametrize("value", ["USA", "", "1", 1, "Ü1"])
+def test_what_is_no_region_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="it must be two letters of ISO 3166, such as US"):
+        IngestOptions(region=value)
+
+
 @pytest.mark.parametrize(
     "value", [Timeouts(), RetryPolicy(), ReplyLimits(), BatchLimits(), IngestOptions(), RateLimit(1, 1.0)]
 )

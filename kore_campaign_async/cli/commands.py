@@ -132,6 +132,12 @@ def lists(**settings: Any) -> None:
     "--isolate", is_flag=True, help="Find the contacts that a batch is refused for, in 100 more calls a batch."
 )
 @click.option(
+    "--region",
+    metavar="REGION",
+    help="Read numbers as people there write them, such as US, and make them E.164 (extra phone).",
+)
+@click.option("--strict", is_flag=True, help="Reject a number that can't exist in its country (extra phone).")
+@click.option(
     "--suppress",
     type=click.Path(path_type=Path),
     multiple=True,

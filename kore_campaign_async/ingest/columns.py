@@ -155,6 +155,10 @@ class ColumnNormaliser:
         if isinstance(shape, str) or not self.rows.takes_columns(shape):
             return None
         frame = part.frame
+        if self.rows.numbering is not None:
+            clean, texts = self.rows.numbering.clean, frame.to_series(shape.number)
+            # What means no number becomes empty, and is left to the rules for rows with all else that is odd.
+            frame = frame.with_columns(pl.Series(texts.name, [clean(text) or "" for text in texts.to_list()]))
         number = pl.nth(shape.number)
         # Few calls of many expressions: for each call this thread has to wait for its turn with Python.
         traits = _Traits.of(frame, shape, is_clean=part.is_clean)

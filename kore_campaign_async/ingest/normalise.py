@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, Protocol, TypeGuard
 
 import tzdata
 from attrs import define, field
@@ -61,6 +61,28 @@ def clean_number(text: str) -> str | None:
     return text if _E164(text) else None
 
 
+class Numbering(Protocol):
+    """Rules for numbers that go further than the shape of E.164. They take their time: not for the event loop.
+
+    Attributes:
+        name: of these rules; other ones, which judge a number otherwise, have another name.
+    """
+
+    name: str
+
+    def clean(self, text: str) -> str | None:
+        """The number that a text means; None if it means none that can be called."""
+        ...
+
+    def why_not(self, text: str) -> str:
+        """The reason code of a text that means none."""
+        ...
+
+    def barred(self, text: str) -> Sequence[str]:
+        """Every number that a line of a do-not-contact file can mean: one too many harms less than one too few."""
+        ...
+
+
 def _keys(numbers: Sequence[str]) -> list[int] | None:
     """The numbers as integers if all have the shape of E.164, read as one array of JSON. None says nothing."""
     text = ",".join(numbers)
@@ -86,7 +108,7 @@ def time_zones() -> frozenset[str]:
 
 
 def normalise(  # noqa: PLR0911  one return a reason; taken apart they would say no more
-    shape: Shape, values: Sequence[str], *, suspect: bool, room: int
+    shape: Shape, values: Sequence[str], *, suspect: bool, room: int, numbering: Numbering | None = None
 ) -> tuple[int, dict[str, str]] | str:
     """A number's key and the contact's fields, or a reason code.
 
@@ -95,11 +117,12 @@ def normalise(  # noqa: PLR0911  one return a reason; taken apart they would say
         values: texts, in the shape's order.
         suspect: whether a value can hold NUL, or text that is not Unicode, or be too long.
         room: the most bytes that a contact may have as JSON.
+        numbering: the rules for numbers; None is the shape of E.164.
     """
     given = values[shape.number]
-    number = given if _E164(given) else clean_number(given)
+    number = (given if _E164(given) else clean_number(given)) if numbering is None else numbering.clean(given)
     if number is None:
-        return INVALID_PHONE if given and not given.isspace() else MISSING_PHONE
+        return _why_not(given, numbering)
     contact = {name: value for name, value in zip(shape.names, values, strict=True) if value and not value.isspace()}
     contact[wire.PHONE_NUMBER] = number
     if shape.nameless:
@@ -119,6 +142,13 @@ def normalise(  # noqa: PLR0911  one return a reason; taken apart they would say
     if shape.most_bytes > room and len(wire.dumps(contact)) > room:
         return TOO_LARGE
     return int(number), contact
+
+
+def _why_not(given: str, numbering: Numbering | None) -> str:
+    """The reason code of what is no number."""
+    if not given or given.isspace():
+        return MISSING_PHONE
+    return INVALID_PHONE if numbering is None else numbering.why_not(given)
 
 
 def _is_clean(text: str) -> bool:
@@ -237,11 +267,13 @@ class Normaliser:
         table: the shape of the records that are lists of cells; None for a source without a header.
         column_map: source column to field, for the records that are mappings.
         room: the most bytes that a contact may have as JSON.
+        numbering: the rules for numbers; None is the shape of E.164.
     """
 
     table: Shape | None
     column_map: Mapping[str, str]
     room: int
+    numbering: Numbering | None = None
     _shapes: dict[tuple[Any, ...], Shape | str] = field(factory=dict, init=False, repr=False)
     _template: Template | None = field(default=None, init=False, repr=False)
 
@@ -282,10 +314,11 @@ class Normaliser:
         width = records.width
         cells = records.flat
         numbers = cells[shape.number :: width]
-        keys: Sequence[int | None] | None = _keys(numbers)
+        keys: Sequence[int | None] | None = _keys(numbers) if self.numbering is None else None
         changed: dict[int, list[str]] = {}
         if keys is None:
-            cleaned = [clean_number(number) for number in numbers]
+            clean = clean_number if self.numbering is None else self.numbering.clean
+            cleaned = [clean(number) for number in numbers]
             keys = [None if number is None else int(number) for number in cleaned]
             changed[shape.number] = [number or "" for number in cleaned]
         bad = {index for index, key in enumerate(keys) if key is None} if changed else set()
@@ -319,7 +352,11 @@ class Normaliser:
         """Check whole columns at once; only what fails there is looked at one by one."""
         columns = list(zip(*records, strict=True))
         numbers = columns[shape.number]
-        odd = {index for index, match in enumerate(map(_E164, numbers)) if match is None}
+        if self.numbering is None:
+            odd = {index for index, match in enumerate(map(_E164, numbers)) if match is None}
+        else:
+            clean = self.numbering.clean
+            odd = {index for index, number in enumerate(numbers) if clean(number) != number}
         if shape.time_zone is not None and not time_zones().issuperset(columns[shape.time_zone]):
             known = time_zones()
             odd.update(index for index, zone in enumerate(columns[shape.time_zone]) if zone and zone not in known)
@@ -366,7 +403,7 @@ class Normaliser:
         missing = len(shape.names) - len(cells)
         if missing < 0:
             return BAD_ROW
-        return normalise(shape, cells + [""] * missing, suspect=suspect, room=self.room)
+        return normalise(shape, cells + [""] * missing, suspect=suspect, room=self.room, numbering=self.numbering)
 
     def _of_mapping(self, record: Mapping[Any, Any], *, suspect: bool) -> tuple[int, dict[str, str]] | str:
         shape = self.shape_of(tuple(record))
@@ -375,7 +412,7 @@ class Normaliser:
         values = [text for text in map(text_of, record.values()) if text is not None]
         if len(values) < len(record):
             return BAD_VALUE
-        return normalise(shape, values, suspect=suspect, room=self.room)
+        return normalise(shape, values, suspect=suspect, room=self.room, numbering=self.numbering)
 
     def shape_of(self, keys: tuple[Any, ...]) -> Shape | str:
         """The shape of mappings with these keys, or the reason code why they are no contacts."""

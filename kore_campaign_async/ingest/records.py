@@ -29,6 +29,11 @@ class State(enum.StrEnum):
 
 MISSING_PHONE: Final = "missing_phone"
 INVALID_PHONE: Final = "invalid_phone"
+HAS_EXTENSION: Final = "has_extension"
+LOST_DIGITS: Final = "lost_digits"
+NO_AREA_CODE: Final = "no_area_code"
+AMBIGUOUS_PHONE: Final = "ambiguous_phone"
+UNASSIGNED_PHONE: Final = "unassigned_phone"
 VALUE_TOO_LONG: Final = "value_too_long"
 TOO_MANY_COLUMNS: Final = "too_many_columns"
 BAD_TIME_ZONE: Final = "bad_time_zone"

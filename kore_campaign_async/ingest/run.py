@@ -193,7 +193,7 @@ class Run:
         try:
             async with aclosing(self.source.slices()) as slices:
                 while (part := await self._next(slices)) is not None:
-                    if isinstance(part, TableSlice):
+                    if isinstance(part, TableSlice) or self.screen.takes_long:
                         await self._take_aside(part)
                     else:
                         self._take(part)
@@ -247,8 +247,8 @@ class Run:
         self.tally.read += len(part)
         self._read_out.extend(self.screen.take(part))
 
-    async def _take_aside(self, part: TableSlice) -> None:
-        """Take a slice of a table in a thread: it is large, and computing with columns frees the event loop."""
+    async def _take_aside(self, part: Slice | TableSlice) -> None:
+        """Take a slice in a thread: one of a table is large, and computing with columns frees the event loop."""
         taken = asyncio.ensure_future(asyncio.to_thread(self.screen.take, part))
         self.tally.read += len(part)
         try:

@@ -40,6 +40,11 @@ class Screen:
     known: Sequence[Known] = ()
     resend: bool = False
 
+    @property
+    def takes_long(self) -> bool:
+        """Whether even a small slice takes longer than the event loop should stand still."""
+        return self.normaliser.numbering is not None
+
     def take(self, part: Slice | TableSlice) -> list[Batch | Settled]:
         """Sort a slice's records into full batches and what is settled without a call."""
         assert isinstance(part, Slice)  # noqa: S101  who takes tables is made for them

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import secrets
 import sys
 from array import array
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.masking import masked
-from kore_campaign_async.ingest.matching import is_number_name
-from kore_campaign_async.ingest.normalise import clean_number
-
-if TYPE_CHECKING:
-    import _csv  # the reader's type, which the module csv names only from Python 3.13 on
+from typing import Final
 
 # A dict is the fastest, and takes over 100 bytes a number. One of this size has no room to spare, and was grown
 # in a few milliseconds.
@@ -121,50 +112,31 @@ def _row_of(quotient: bytes, held: bytes) -> int | None:
     return int.from_bytes(held[at + _QUOTIENT_BYTES : at + _ENTRY_BYTES], "big") if at >= 0 else None
 
 
-def read_suppressed(paths: tuple[Path, ...]) -> AbstractSet[int]:
-    """Read do-not-contact files: a number a line, or a CSV file with a number column.
+class Barred(AbstractSet[int]):
+    """Numbers that must not be called, 8 bytes each; while it is made, 60.
 
-    Raises:
-        SourceError: a file can't be read, or a line holds no number: a person who must not be called could
-            hide behind it.
+    Args:
+        numbers: as integers of at most 15 digits, in any order; some may be there several times.
     """
-    numbers: set[int] = set()
-    for path in paths:
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                # Strict: a quote that never closes would swallow numbers that must not be called.
-                _read_suppressed(csv.reader(file, strict=True), path, numbers)
-        except (OSError, UnicodeError, csv.Error) as error:
-            why = "it is not a text file in UTF-8"
-            if isinstance(error, OSError):
-                why = error.strerror or type(error).__name__
-            elif isinstance(error, csv.Error):
-                why = f"{error}; mend its quotes"
-            raise SourceError(f"the do-not-contact file {path} can't be read: {why}") from None
-    return numbers
 
+    def __init__(self, numbers: Iterable[int]) -> None:
+        found = array("Q")
+        last = -1
+        for number in sorted(numbers):
+            if number != last:
+                found.append(number)
+                last = number
+        self._numbers = found
 
-def _read_suppressed(rows: _csv.Reader, path: Path, numbers: set[int]) -> None:
-    column: int | None = None
-    for cells in rows:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if column is None:
-            named = [index for index, cell in enumerate(cells) if is_number_name(cell)]
-            if len(named) == 1:
-                column = named[0]
-                continue
-            if len(cells) > 1 or named:
-                raise SourceError(
-                    f"the do-not-contact file {path} has {'two number columns' if named else 'no number column'}"
-                    f" in its first line; name one of its columns phoneNumber, or put one number on a line"
-                )
-            column = 0
-        text = cells[column] if column < len(cells) else ""
-        number = clean_number(text)
-        if number is None:
-            raise SourceError(
-                f"the do-not-contact file {path} holds no phone number in line {rows.line_num}: {masked(text)[:40]!r};"
-                " mend or remove the line"
-            )
-        numbers.add(int(number))
+    def __contains__(self, number: object) -> bool:
+        if not isinstance(number, int):
+            return False
+        at = bisect_left(self._numbers, number)
+        return at < len(self._numbers) and self._numbers[at] == number
+
+    def __iter__(self) -> Iterator[int]:
+        """In ascending order."""
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)

@@ -14,8 +14,9 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
@@ -26,22 +27,29 @@ from kore_campaign_async.budget import planned_seconds
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import BatchLimits, IngestOptions, OnUncertain, Plan, Progress
 from kore_campaign_async.endpoints import add_contacts
-from kore_campaign_async.errors import CallError, ContactListError, InvalidRequestError, RunDirectoryError
+from kore_campaign_async.errors import (
+    CallError,
+    ContactListError,
+    InvalidRequestError,
+    RunDirectoryError,
+    SourceError,
+)
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.files import REPORT, RunFiles, RunLock, read_report
 from kore_campaign_async.ingest.journal import Journal
 from kore_campaign_async.ingest.matching import Shape, match
-from kore_campaign_async.ingest.normalise import RULES, Normaliser, time_zones
+from kore_campaign_async.ingest.normalise import RULES, Normaliser, Numbering, time_zones
 from kore_campaign_async.ingest.records import Outcome, Settled, State
 from kore_campaign_async.ingest.report import IngestReport, Tally
 from kore_campaign_async.ingest.run import Run, Sink
 from kore_campaign_async.ingest.screen import Screen
-from kore_campaign_async.ingest.screening import NumbersSeen, read_suppressed
+from kore_campaign_async.ingest.screening import NumbersSeen
 from kore_campaign_async.ingest.sending import Ledger, NoLedger
 from kore_campaign_async.ingest.sources.base import Source
-from kore_campaign_async.ingest.sources.blocks import Fingerprint, fingerprint
+from kore_campaign_async.ingest.sources.blocks import Fingerprint, fingerprint, in_thread
 from kore_campaign_async.ingest.sources.opening import Contacts, open_source
+from kore_campaign_async.ingest.suppressing import read_suppressed
 from kore_campaign_async.models import ContactList
 
 logger = logging.getLogger("kore_campaign_async")
@@ -49,11 +57,13 @@ logger = logging.getLogger("kore_campaign_async")
 # The calls that look for a list and ask whether it drops duplicates.
 _LOOKUPS: Final = 2
 
+_DIGESTED: Final = 10_000
+
 _CHANGED: Final = {
     "source": "the source has changed",
     "columns": "its columns are matched otherwise",
     "suppressed": "the do-not-contact files hold other numbers",
-    "rules": "this version of the program, or its time zones, judges contacts otherwise",
+    "rules": "this version of the program, its time zones, or its numbering plans, judge contacts otherwise",
 }
 
 
@@ -284,6 +294,9 @@ def _options(
         keep_duplicates=stored["keep_duplicates"],
         isolate=stored["isolate"],
         grace_seconds=stored["grace_seconds"] if grace_seconds is None else grace_seconds,
+        # Journals of earlier versions don't have these two.
+        region=stored.get("region"),
+        strict=stored.get("strict", False),
         suppress=tuple(map(Path, stored["suppress"])),
         column_map=stored["column_map"],
         progress=progress,
@@ -301,6 +314,8 @@ def _stored(options: IngestOptions) -> dict[str, Any]:
         "keep_duplicates": options.keep_duplicates,
         "isolate": options.isolate,
         "grace_seconds": options.grace_seconds,
+        "region": options.region,
+        "strict": options.strict,
         "suppress": [str(path.absolute()) for path in options.suppress],
         "column_map": dict(options.column_map),
     }
@@ -332,7 +347,8 @@ class _Start:
     async def push(self) -> IngestReport:
         """Begin a new run."""
         frame_bytes = _frame_bytes(self.contact_list)
-        suppressed = await asyncio.to_thread(read_suppressed, self.options.suppress)
+        numbering = await _numbering(self.options)
+        suppressed = await read_suppressed(self.options.suppress, numbering)
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
         with contextlib.ExitStack() as closing:
             reading = self._fingerprint(closing)
@@ -343,12 +359,16 @@ class _Start:
             self._refuse_a_run()
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             run_id = self.directory.name if self.directory is not None else new_run_id(started_at)
-            screen = self._screen(source, table, suppressed, frame_bytes)
+            screen = await asyncio.to_thread(self._screen, source, table, suppressed, numbering, frame_bytes)
             files, ledger, plan = None, cast("Ledger", NoLedger()), None
             if self.directory is not None:
                 lock = self._locked(self.directory, closing)
                 known = None if reading is None else await reading
                 plan = await self._estimate(source, known)
+                # A digest of millions of numbers takes its time.
+                decides = await asyncio.to_thread(
+                    self._decides, None if known is None else known.sha256, table, suppressed, numbering
+                )
                 settings = {
                     "run_id": run_id,
                     "contact_list": self.contact_list,
@@ -365,7 +385,7 @@ class _Start:
                         "size": None if known is None else known.size,
                     },
                     "options": _stored(self.options),
-                    "decides": _decides(None if known is None else known.sha256, table, suppressed),
+                    "decides": decides,
                 }
                 files = RunFiles(self.directory, source.columns, source.cells, anew=lock.known)
                 closing.callback(files.close)
@@ -440,7 +460,8 @@ class _Start:
         """Go on with a run whose directory is locked, and which took and waited so many seconds before."""
         assert self.directory is not None  # noqa: S101  only runs with one are resumed
         frame_bytes = _frame_bytes(self.contact_list)
-        suppressed = await asyncio.to_thread(read_suppressed, self.options.suppress)
+        numbering = await _numbering(self.options)
+        suppressed = await read_suppressed(self.options.suppress, numbering)
         began = time.monotonic() - seconds
         with contextlib.ExitStack() as closing:
             source = await open_source(self.given)
@@ -449,7 +470,7 @@ class _Start:
             table = self._matched(source)
             assert source.path is not None  # noqa: S101  only what has a path is resumed
             known = await fingerprint(source.path)
-            now = _decides(known.sha256, table, suppressed)
+            now = await asyncio.to_thread(self._decides, known.sha256, table, suppressed, numbering)
             changed = [why for name, why in _CHANGED.items() if settings["decides"][name] != now[name]]
             if changed:
                 then = settings["source"]["size"]
@@ -458,7 +479,7 @@ class _Start:
                     f"the run in {self.directory} can't be resumed: {'; '.join(changed)}{sizes}; push what is left anew"
                 )
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
-            screen = self._screen(source, table, suppressed, frame_bytes)
+            screen = await asyncio.to_thread(self._screen, source, table, suppressed, numbering, frame_bytes)
             screen.known, screen.resend = journals.read_known(self.directory), self._repeatable(drops_duplicates)
             tally = _tally(journals.read_calls(self.directory), waited_seconds)
             files = RunFiles(self.directory, source.columns, source.cells, anew=True)
@@ -470,19 +491,39 @@ class _Start:
             run.resumed = True
             return await run.execute()
 
+    def _decides(
+        self, source: str | None, table: Shape | None, suppressed: AbstractSet[int], numbering: Numbering | None
+    ) -> dict[str, str | None]:
+        """Digests of what decides a contact's state; the numbers themselves are in none of them."""
+        rules = RULES if numbering is None else f"{RULES} {numbering.name}"
+        return {
+            "source": source,
+            "columns": _digest(repr(None if table is None else asdict(table))),
+            "suppressed": _digest_of_numbers(suppressed),
+            "rules": _digest(f"{rules} {sorted(time_zones())}"),
+        }
+
     def _matched(self, source: Source) -> Shape | None:
         return match(source.header, self.options.column_map) if source.header is not None else None
 
-    def _screen(self, source: Source, table: Shape | None, suppressed: AbstractSet[int], frame_bytes: int) -> Screen:
+    def _screen(
+        self,
+        source: Source,
+        table: Shape | None,
+        suppressed: AbstractSet[int],
+        numbering: Numbering | None,
+        frame_bytes: int,
+    ) -> Screen:
         batcher = Batcher(self.options.batch, frame_bytes)
-        normaliser = Normaliser(table, self.options.column_map, batcher.room)
+        normaliser = Normaliser(table, self.options.column_map, batcher.room, numbering)
         remember = not self.options.keep_duplicates
         if source.yields_tables:
             # Who pushes no tables needs no polars.
             from kore_campaign_async.ingest.columns import NumbersOfTables  # noqa: PLC0415
             from kore_campaign_async.ingest.table_screen import TableScreen  # noqa: PLC0415
 
-            return TableScreen(normaliser, suppressed, NumbersOfTables() if remember else None, batcher)
+            seen = NumbersOfTables() if remember else None
+            return TableScreen(normaliser, suppressed, seen, batcher)
         return Screen(normaliser, suppressed, NumbersSeen() if remember else None, batcher)
 
     def _repeatable(self, drops_duplicates: bool | None) -> bool:
@@ -551,18 +592,35 @@ def _frame_bytes(contact_list: str) -> int:
     return len(add_contacts.opening(contact_list)) + len(add_contacts.CLOSING)
 
 
-def _decides(source: str | None, table: Shape | None, suppressed: AbstractSet[int]) -> dict[str, str | None]:
-    """Digests of what decides a contact's state; the numbers themselves are in none of them."""
-    return {
-        "source": source,
-        "columns": _digest(repr(None if table is None else asdict(table))),
-        "suppressed": _digest(",".join(map(str, sorted(suppressed)))),
-        "rules": _digest(f"{RULES} {sorted(time_zones())}"),
-    }
+async def _numbering(options: IngestOptions) -> Numbering | None:
+    """The rules for numbers; None where they are the shape of E.164. SourceError tells what is wrong."""
+    if options.region is None and not options.strict:
+        return None
+
+    def made() -> Numbering:
+        # Who asks for none of this needs no library for it, and its import takes too long for the event loop.
+        from kore_campaign_async.ingest.numbering import NumberingPlans  # noqa: PLC0415
+
+        return NumberingPlans(options.region, strict=options.strict)
+
+    try:
+        return await in_thread(made)
+    except ImportError:
+        asked = "a region" if options.region is not None else "a strict check of numbers"
+        raise SourceError(f"{asked} needs the extra phone: pip install 'kore-campaign-async[phone]'") from None
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _digest_of_numbers(numbers: Iterable[int]) -> str:
+    """Of numbers in ascending order, with commas between them, a part at a time: millions would be one long text."""
+    digest, rest, comma = hashlib.sha256(), iter(numbers), ""
+    while part := ",".join(map(str, islice(rest, _DIGESTED))):
+        digest.update((comma + part).encode())
+        comma = ","
+    return digest.hexdigest()
 
 
 def new_run_id(moment: dt.datetime) -> str:

@@ -126,6 +126,42 @@ async def test_several_windows_and_other_settings_reach_the_run(sandbox: Sandbox
     assert sandbox.named("Renewals").contacts[0] == {"uniqueId": "C0", "phoneNumber": "+14155550000"}
 
 
+async def test_numbers_as_people_write_them(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Mended by their region, or rejected with a reason; the do-not-contact file is read alike."""
+    texts = ["(415) 555-0101", "'4155550102", "4.155550103E+09", "4155550104.0", "0049 30 1234567", "4.15555E+09"]
+    texts += ["415-555-0106 x12", "555-0107", "(015) 555-0108", "(415) 555-0109", "+14155550101"]
+    write(tmp_path, "phone,firstName\n" + "".join(f"{text},Ana\n" for text in texts))
+    write(tmp_path, "name,phone\nBob,415.555.0109\n", "dnc.csv")
+    said = await kore_campaign(
+        *("push", "contacts.csv", "--list", "Renewals", "--region", "us", "--suppress", "dnc.csv", "--run-dir", "run"),
+        "--json",
+        env=sandbox.environment,
+        cwd=tmp_path,
+    )
+    assert said.status == 1, said.err
+    counts = json.loads(said.out)["counts"]
+    assert (counts["accepted"], counts["rejected"], counts["duplicate"], counts["suppressed"]) == (5, 4, 1, 1)
+    assert {one["phoneNumber"] for one in sandbox.named("Renewals").contacts} == {
+        *(f"+1415555010{last}" for last in range(1, 5)),
+        "+49301234567",
+    }
+    assert (tmp_path / "run" / "rejected.csv").read_text().splitlines() == [
+        "row,reason,phone,firstName",
+        "6,lost_digits,4.15555E+09,Ana",
+        "7,has_extension,415-555-0106 x12,Ana",
+        "8,no_area_code,555-0107,Ana",
+        "9,unassigned_phone,(015) 555-0108,Ana",
+    ]
+
+
+async def test_strict_rejects_what_cannot_exist(sandbox: Sandbox, tmp_path: Path) -> None:
+    write(tmp_path, "phone\n+14155550101\n+10155550102\n14155550103\n")
+    push = ("push", "contacts.csv", "--list", "Renewals", "--json", "--dry-run")
+    for more, rejected in (((), 0), (("--strict",), 1), (("--region", "US", "--strict"), 1)):
+        said = await kore_campaign(*push, *more, env=sandbox.environment, cwd=tmp_path)
+        assert json.loads(said.out)["counts"]["rejected"] == rejected
+
+
 async def test_sigterm_stops_the_run_in_order(sandbox: Sandbox, tmp_path: Path) -> None:
     """A stopped run ends with status 4 and a report that adds up."""
     write(tmp_path, "phone\n" + "".join(f"+1415{i:07}\n" for i in range(3000)))
@@ -169,6 +205,8 @@ MISTAKES = {
     "a description without create": (GOOD, ["--description", "x"], 2, "go with --create"),
     "a name that is too long": (GOOD, ["--list", "x" * 49, "--create", "--description", "x"], 2, "at most 48"),
     "a do-not-contact file that is missing": (GOOD, ["--suppress", "dnc"], 2, "do-not-contact file dnc can't be read"),
+    "an unknown region": (GOOD, ["--region", "UK"], 2, "such as US or DE; the United Kingdom is GB"),
+    "a region that is a word": (GOOD, ["--region", "USA"], 2, "region is 'USA'; it must be two letters of ISO 3166"),
     "duplicates kept on a list that drops them": (GOOD, ["--keep-duplicates"], 2, "drops duplicates, so it can't keep"),
     "a run directory that is a file": (
         GOOD,

@@ -8,6 +8,7 @@ import itertools
 import signal
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -218,6 +219,49 @@ async def test_a_journal_of_an_older_format_is_migrated(tmp_path: Path) -> None:
                 assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT,)
         assert report.state == "finished"
         assert report.counts.accepted == sum(stored.records.values())
+
+
+async def stopped_run(sandbox: Sandbox, client: CampaignClient, source: Path, run: Path, **given: Any) -> None:
+    options = IngestOptions(batch=BatchLimits(max_contacts=50), concurrency=1, **given)
+    pushing = asyncio.ensure_future(ingest_contacts(client, source, contact_list="R", run_dir=run, options=options))
+    while sandbox.calls["addContacts"] < 2:
+        await asyncio.sleep(0)
+    pushing.cancel()
+    await asyncio.gather(pushing, return_exceptions=True)
+
+
+async def test_a_resume_reads_numbers_by_the_same_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And refuses to go on by the numbering plans of another version of their library."""
+    source = tmp_path / "c.csv"
+    source.write_text("phone\n" + "".join(f"(415) 555-{row:04}\n(015) 555-{row:04}\n" for row in range(500)))
+    async with Sandbox(rate=None, job_seconds=0) as sandbox:
+        stored = sandbox.make_list("R")
+        async with CampaignClient.from_env(sandbox.environment, rate=()) as client:
+            await stopped_run(sandbox, client, source, tmp_path / "run", region="US", strict=True)
+            with monkeypatch.context() as patch:
+                patch.setattr("phonenumbers.__version__", "9.9.99")
+                with pytest.raises(RunDirectoryError, match="its numbering plans, judge contacts otherwise"):
+                    await resume_ingest(client, tmp_path / "run")
+            report = await resume_ingest(client, tmp_path / "run")
+        assert (report.counts.accepted, report.counts.rejected) == (500, 500)
+        assert stored.records.keys() == {f"1415555{row:04}" for row in range(500)}
+
+
+async def test_a_journal_that_knows_no_region_is_resumed(tmp_path: Path) -> None:
+    """Of a version that had none."""
+    source = write(tmp_path / "c.csv", range(1000))
+    async with Sandbox(rate=None, job_seconds=0) as sandbox:
+        sandbox.make_list("R")
+        async with CampaignClient.from_env(sandbox.environment, rate=()) as client:
+            await stopped_run(sandbox, client, source, tmp_path / "run")
+            with contextlib.closing(sqlite3.connect(tmp_path / "run" / JOURNAL)) as connection, connection:
+                (options,) = connection.execute("SELECT value FROM setting WHERE name = 'options'").fetchone()
+                new = {"region", "strict"}
+                older = {name: value for name, value in orjson.loads(options).items() if name not in new}
+                assert len(older) == len(orjson.loads(options)) - len(new)
+                connection.execute("UPDATE setting SET value = ? WHERE name = 'options'", (orjson.dumps(older),))
+            report = await resume_ingest(client, tmp_path / "run")
+    assert report.state == "finished"
 
 
 async def test_a_torn_journal_is_refused(tmp_path: Path) -> None:

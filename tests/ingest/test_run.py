@@ -395,7 +395,7 @@ async def test_a_do_not_contact_file_with_a_bad_line_makes_no_call(tmp_path: Pat
     bad = tmp_path / "dnc.txt"
     bad.write_text(f"{number(2)}\n12\n")
     async with sandboxed(LIST) as (sandbox, client):
-        with pytest.raises(SourceError, match="line 2"):
+        with pytest.raises(SourceError, match="row 2"):
             await push(client, numbers(3), suppress=(bad,))
         assert not sandbox.calls
 

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import random
 import tracemalloc
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest import screening
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
 from kore_campaign_async.ingest.records import Slice
-from kore_campaign_async.ingest.screening import NumbersSeen, read_suppressed
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(SourceError) as caught:
-        read_suppressed((path,))
-    message = str(caught.value)
-    assert str(path) in message
-    assert "\n" not in message
-    return message
-
-
-@pytest.fixture
-def dnc(tmp_path: Path) -> Path:
-    return tmp_path / "dnc.csv"
+from kore_campaign_async.ingest.screening import Barred, NumbersSeen
 
 
 def test_the_first_row_of_a_number_is_remembered() -> None:
@@ -121,96 +105,13 @@ def test_numbers_behind_the_dict_take_little(monkeypatch: pytest.MonkeyPatch) ->
     assert most < 20 * 150_000
 
 
-def test_a_number_a_line(dnc: Path) -> None:
-    """`+` and separators make no difference; blank lines are none."""
-    dnc.write_bytes(b"+14155550123\n\n  \n4930 123-4567\r\n(+33) 1.23.45.67.89")
-    assert read_suppressed((dnc,)) == {14155550123, 49301234567, 33123456789}
-
-
-def test_a_csv_file_with_a_number_column(dnc: Path) -> None:
-    dnc.write_text('Name,Phone Number,note\n"A, B",+14155550123,"two\nlines"\n,4930123456,\n\n,,\n', encoding="utf-8")
-    assert read_suppressed((dnc,)) == {14155550123, 4930123456}
-
-
-@pytest.mark.parametrize("head", [b"", b"phone\n", b"\r\nMobile\r\n", b"Phone,Name\n"])
-def test_a_byte_order_mark_is_passed_over(dnc: Path, head: bytes) -> None:
-    dnc.write_bytes(b"\xef\xbb\xbf" + head + b"+14155550123\n")
-    assert read_suppressed((dnc,)) == {14155550123}
-
-
-def test_several_files_are_one_set(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.write_text("+14155550123\n+14155550124\n")
-    two.write_text("phone\n14155550124\n14155550125\n")
-    assert read_suppressed((one, two)) == {14155550123, 14155550124, 14155550125}
-    assert read_suppressed(()) == set()
-
-
-def test_an_empty_file_holds_none(dnc: Path) -> None:
-    dnc.write_bytes(b"\n")
-    assert read_suppressed((dnc,)) == set()
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "shown"),
-    [
-        ("+14155550123\n\nnobody\n", 3, "'nobody'"),
-        ("phone,name\n+14155550123,Ana\n0123,Bob\n", 3, "'0123'"),
-        ("name,phone\nAna\n", 2, "''"),
-        ("name,phone\nAna,\n", 2, "''"),
-        ('name,phone\n"Ana\nMay",+14155550123\nBob,x\n', 4, "'x'"),
-        ("Numbers\n+14155550123\n", 1, "'Numbers'"),
-    ],
-)
-def test_a_line_without_a_number_is_named(dnc: Path, text: str, line: int, shown: str) -> None:
-    """Somebody who must not be called could hide behind it."""
-    dnc.write_text(text)
-    message = refusal(dnc)
-    assert f"line {line}: {shown}" in message
-
-
-def test_a_long_line_is_shown_shortened(dnc: Path) -> None:
-    dnc.write_text("x" * 100_000)
-    assert len(refusal(dnc)) < 300 + len(str(dnc))
-
-
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("phone,mobile\n+14155550123,+14155550124\n", "two number columns"),
-        ("name,city\nAna,Bonn\n", "no number column"),
-        ("+14155550123,+14155550124\n", "no number column"),
-    ],
-)
-def test_a_table_needs_one_number_column(dnc: Path, text: str, word: str) -> None:
-    dnc.write_text(text)
-    assert word in refusal(dnc)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        'phone,name\n+14155550123,"Ana\n+14155550124,Bob\n',
-        'phone,name\n+14155550123,"Ana\n+14155550124,Bob\n+14155550125,"Cy\n',
-        '"+14155550123\n+14155550124\n',
-    ],
-)
-def test_a_quote_that_never_closes_hides_nobody(dnc: Path, text: str) -> None:
-    """It would swallow the numbers behind it."""
-    dnc.write_text(text)
-    try:
-        numbers = read_suppressed((dnc,))
-    except SourceError:
-        return
-    assert numbers >= {14155550123, 14155550124}
-
-
-def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
-    assert "No such file" in refusal(tmp_path / "missing.csv")
-    assert "directory" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize("data", [b"+1415\xff5550123\n", "+14155550123\n".encode("utf-16"), b"x" * 200_000 + b"\n"])
-def test_a_file_that_is_no_text_is_refused(dnc: Path, data: bytes) -> None:
-    dnc.write_bytes(data)
-    refusal(dnc)
+@given(st.lists(st.integers(0, 40).map(lambda one: 10**14 + one * 7)), st.lists(st.integers(0, 300)))
+def test_barred_numbers_are_a_set(numbers: list[int], others: list[int]) -> None:
+    """In ascending order."""
+    barred = Barred(numbers)
+    assert list(barred) == sorted(set(numbers))
+    assert len(barred) == len(set(numbers))
+    asked = [10**14 + one for one in others]
+    assert [one in barred for one in asked] == [one in set(numbers) for one in asked]
+    assert barred.isdisjoint(asked) is set(numbers).isdisjoint(asked)
+    assert "+14155550123" not in barred

@@ -23,6 +23,7 @@ from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.columns import ColumnNormaliser, JsonColumn, NumbersOfTables, TableRecords
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
+from kore_campaign_async.ingest.numbering import NumberingPlans
 from kore_campaign_async.ingest.records import Slice, TableSlice
 from kore_campaign_async.ingest.sources import blocks, csv_tables, ndjson_columns, ndjson_tables, opening, plain_parts
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter
@@ -59,6 +60,8 @@ phones = st.one_of(
     st.sampled_from(NUMBERS),
     st.sampled_from(NUMBERS).map(lambda one: one.removeprefix("+")),
     st.sampled_from(NUMBERS).map(lambda one: f"({one[:2]}) {one[2:5]}\u00a0{one[5:8]}.{one[8:]}/"),
+    st.sampled_from(NUMBERS).map(lambda one: f"({one[2:5]}) {one[5:8]}-{one[8:]}"),
+    st.sampled_from(["030 1234567", "0049301234567", "4155550123 x1", "4.1E+09", "4155550123.0", "555-0123"]),
     st.integers(10**6, 10**15).map(str),
     st.sampled_from(["", " ", "12", "+0123456789", "no", "+1415555\n0001", "١٤١٥٥٥٥٠٠٠١", "1" * 16, "+" + "9" * 15]),
     cells,
@@ -68,15 +71,26 @@ HEADER = ("firstName", "phoneNumber", "timeZone", 'odd "name"')
 tables = st.lists(st.tuples(cells, phones, zones, cells), min_size=1, max_size=30)
 
 
-@pytest.mark.parametrize("room", [1 << 20, 60])
+@pytest.mark.parametrize(
+    ("room", "numbering"),
+    [
+        (1 << 20, None),
+        (60, None),
+        (1 << 20, NumberingPlans("US", strict=False)),
+        (1 << 20, NumberingPlans("DE", strict=True)),
+        (1 << 20, NumberingPlans(None, strict=True)),
+    ],
+)
 @settings(deadline=None, max_examples=300)
 @given(tables)
 @example([("", "+14155550123", "", "")])
 @example([("Ana", "+14155550123", "", ""), ("Ana", "+14155550123", "", "x")])
 @example([("", "no", "", "")])
-def test_columns_are_judged_as_rows_are(room: int, rows: list[tuple[str, ...]]) -> None:
+def test_columns_are_judged_as_rows_are(
+    room: int, numbering: NumberingPlans | None, rows: list[tuple[str, ...]]
+) -> None:
     """Rows, keys, contacts, records and reasons are the same."""
-    normaliser = Normaliser(match(HEADER, {}), {}, room)
+    normaliser = Normaliser(match(HEADER, {}), {}, room, numbering)
     expected = normaliser.sort(Slice(7, [list(row) for row in rows], suspect=True))
     frame = pl.DataFrame(rows, schema=dict.fromkeys("abcd", pl.String), orient="row")
     found = ColumnNormaliser(normaliser).sort(TableSlice(7, frame))
@@ -298,6 +312,16 @@ torn = st.lists(
 )
 
 
+asked = st.sampled_from(
+    [
+        *({}, {}),
+        {"region": "US"},
+        {"region": "DE", "strict": True},
+        {"strict": True},
+    ]
+)
+
+
 def _written(cell: str) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="").writerow([cell, ""])
@@ -305,9 +329,15 @@ def _written(cell: str) -> str:
 
 
 @settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
-@given(st.data(), written, torn, st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.integers(1, 9))
+@given(st.data(), written, torn, st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.integers(1, 9), asked)
 def test_a_file_is_the_same_by_tables_and_by_rows(
-    data: st.DataObject, rows: list[bytes], more: list[bytes], end: bytes, has_end: bool, most: int
+    data: st.DataObject,
+    rows: list[bytes],
+    more: list[bytes],
+    end: bytes,
+    has_end: bool,
+    most: int,
+    asked: dict[str, Any],
 ) -> None:
     """Every state, row, reason and file, and every contact of every call.
 
@@ -317,19 +347,21 @@ def test_a_file_is_the_same_by_tables_and_by_rows(
         rows.insert(data.draw(st.integers(0, len(rows))), one)
     answers = data.draw(st.lists(st.sampled_from([Answer(), Answer(), refuse()]), max_size=6))
     header = ",".join(map(_written, HEADER)).encode()
-    asyncio.run(
-        is_the_same_either_way("contacts.csv", end.join([header, *rows]) + (end if has_end else b""), answers, most)
-    )
+    text = end.join([header, *rows]) + (end if has_end else b"")
+    asyncio.run(is_the_same_either_way("contacts.csv", text, answers, most, asked))
 
 
-async def is_the_same_either_way(name: str, text: bytes, answers: list[Answer], most: int) -> None:
+async def is_the_same_either_way(
+    name: str, text: bytes, answers: list[Answer], most: int, asked: dict[str, Any]
+) -> None:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         source, barred = folder / name, folder / "barred.csv"
         source.write_bytes(text)
         barred.write_text(f"{NUMBERS[3]}\n")
         # One sender: what comes first is then the same.
-        options = IngestOptions(batch=BatchLimits(max_contacts=most), concurrency=1, suppress=(barred,))
+        limits = BatchLimits(max_contacts=most)
+        options = IngestOptions(batch=limits, concurrency=1, suppress=(barred,), **asked)
         with no_tables():
             expected = await pushed(source, folder / "rows", options, answers)
         with small_parts():
@@ -380,6 +412,7 @@ odd_lines = st.lists(
     st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
     st.sampled_from([b"\n", b"\r\n"]),
     st.integers(1, 9),
+    asked,
 )
 def test_a_file_of_objects_is_the_same_by_tables_and_by_rows(
     data: st.DataObject,
@@ -388,6 +421,7 @@ def test_a_file_of_objects_is_the_same_by_tables_and_by_rows(
     style: tuple[bool, ...],
     end: bytes,
     most: int,
+    asked: dict[str, Any],
 ) -> None:
     """Every state, row, reason and file, and every contact of every call, whichever way the objects are written."""
     spaced, escaped, nulls, has_end = style
@@ -395,7 +429,8 @@ def test_a_file_of_objects_is_the_same_by_tables_and_by_rows(
     for one in more:
         lines.insert(data.draw(st.integers(0, len(lines))), one)
     answers = data.draw(st.lists(st.sampled_from([Answer(), Answer(), refuse()]), max_size=6))
-    asyncio.run(is_the_same_either_way("contacts.ndjson", end.join(lines) + (end if has_end else b""), answers, most))
+    text = end.join(lines) + (end if has_end else b"")
+    asyncio.run(is_the_same_either_way("contacts.ndjson", text, answers, most, asked))
 
 
 def test_objects_become_columns() -> None:

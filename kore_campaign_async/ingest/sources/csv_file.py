@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kore_campaign_async import wire
@@ -25,6 +25,9 @@ class CsvFile:
         blocks: the bytes.
         first: the block that was read when they were opened.
     """
+
+    #: Tells of a file's first record that it is no header, where a file may have none; it may be empty, then.
+    is_headless: Callable[[Sequence[str]], bool] | None = None
 
     def __init__(self, blocks: Blocks, first: bytes) -> None:
         self.name = blocks.name
@@ -55,14 +58,17 @@ class CsvFile:
             self._ahead_suspect |= suspect
             if len(self._ahead) > 1:
                 break
-        if not self._ahead:
+        if not self._ahead and self.is_headless is None:
             raise SourceError(f"{self.name} is empty: it needs a header and contacts")
-        header = self._ahead.pop(0)
+        header = self._ahead.pop(0) if self._ahead else [wire.PHONE_NUMBER]
         if isinstance(header, Broken):
             raise SourceError(f"the header of {self.name} can't be read: it has a quote that never closes")
         if any("\0" in name or not _is_unicode(name) for name in header):
             raise SourceError(f"{self.name} is no CSV file in UTF-8: its first line holds other bytes")
-        if not self._ahead:
+        if self.is_headless is not None and self.is_headless(header):
+            self._ahead.insert(0, header)
+            header = [wire.PHONE_NUMBER]
+        elif not self._ahead and self.is_headless is None:
             raise SourceError(f"{self.name} has a header and no contacts")
         self._drop, self.notices = written_by_a_run(self.name, header)
         self.columns = tuple(header[self._drop :])

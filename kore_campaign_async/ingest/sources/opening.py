@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -42,12 +42,13 @@ _MAGIC: Final = {"Parquet": (b"PAR1", "a Parquet"), "Arrow": (b"ARROW1", "an Arr
 _NDJSON_SUFFIXES: Final = {".ndjson", ".jsonl"}
 
 
-async def open_source(given: Contacts) -> Source:
+async def open_source(given: Contacts, *, is_headless: Callable[[Sequence[str]], bool] | None = None) -> Source:
     """Open a source, and read it as far as its header.
 
     Args:
         given: the path of a CSV, NDJSON, Parquet or Arrow file, `-` for standard input, a table, or any iterable
             or async iterable of `Contact`, mappings or numbers as text.
+        is_headless: of a CSV file that may have no header, or nothing at all: tells whether its first record is none.
 
     Raises:
         SourceError: it can't be read as it is.
@@ -64,6 +65,8 @@ async def open_source(given: Contacts) -> Source:
                 source = (await _tables(f"{blocks.name} is {_MAGIC[kind][1]} file, which")).table_file(path, kind)
             else:
                 source = await _lines(kind, blocks, first)
+                if isinstance(source, CsvFile):
+                    source.is_headless = is_headless
             await source.open()
         except BaseException:
             blocks.close()
