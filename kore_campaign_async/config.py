@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from decimal import Decimal
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from attrs import Attribute, field, frozen
+
+#: Numbers as texts or integers; what can only tell whether it holds one; or a function that tells that.
+DoNotContact = Iterable[str | int] | Container[str] | Callable[[str], bool]
 
 OnUncertain = Literal["auto", "hold", "resend"]
 
@@ -204,6 +208,24 @@ def _region(instance: object, attribute: Attribute[Any], value: str | None) -> N
         )
 
 
+def _do_not_contact(_instance: object, _attribute: Attribute[Any], value: Any) -> None:
+    if isinstance(value, str | bytes | Path):
+        raise ValueError(  # noqa: TRY004  as every wrong setting
+            "do_not_contact is a single text or path: give a collection of numbers, or name a file in suppress"
+        )
+    if isinstance(value, Iterator):
+        raise ValueError(  # noqa: TRY004  as every wrong setting
+            f"do_not_contact is a {type(value).__name__}, which can be read only once: give a list or a set"
+        )
+    if iscoroutinefunction(value):
+        raise ValueError("do_not_contact is an async function: give a plain one, which is called in a thread")
+    if value is not None and not callable(value) and not isinstance(value, Iterable | Container):
+        raise ValueError(
+            f"do_not_contact is a {type(value).__name__}: give a collection of numbers, or a function that tells of a"
+            " number whether it must not be called"
+        )
+
+
 def _one_of(instance: object, attribute: Attribute[Any], value: str) -> None:
     words = ("auto", "hold", "resend")
     if value not in words:
@@ -230,6 +252,9 @@ class IngestOptions:
             None takes what has the shape of E.164, and nothing else. Needs the extra `phone`.
         strict: reject a number that can't exist in its country's numbering plan. Needs the extra `phone`.
         suppress: do-not-contact files, whose numbers are left out.
+        do_not_contact: further numbers that are left out: a collection of texts or integers; or a function that gets
+            a number as E.164 and tells whether it must not be called. The function is asked once for each number, in
+            a thread, so it may block; if it fails, the run stops, and nobody is called unasked.
         column_map: source column to field on the wire, such as `{"Customer ID": "uniqueId"}`.
         grace_seconds: how long calls in flight may still take when the run is stopped from outside.
         create: make the list if there is none of its name.
@@ -247,6 +272,7 @@ class IngestOptions:
     region: str | None = field(default=None, converter=_upper, validator=_region)
     strict: bool = False
     suppress: tuple[Path, ...] = field(default=(), converter=_paths)
+    do_not_contact: DoNotContact | None = field(default=None, repr=False, validator=_do_not_contact)
     column_map: Mapping[str, str] = field(factory=dict)
     grace_seconds: float = field(default=10.0, validator=_not_negative)
     create: NewList | None = None

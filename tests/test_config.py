@@ -181,6 +181,10 @@ def test_what_is_no_region_is_refused(value: Any) -> None:
         IngestOptions(region=value)
 
 
+def test_numbers_that_must_not_be_called_are_in_no_repr() -> None:
+    assert "1415" not in repr(IngestOptions(do_not_contact={"+14155550123"}))
+
+
 @pytest.mark.parametrize(
     "value", [Timeouts(), RetryPolicy(), ReplyLimits(), BatchLimits(), IngestOptions(), RateLimit(1, 1.0)]
 )

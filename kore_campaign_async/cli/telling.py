@@ -21,6 +21,11 @@ _SHOWN_REASONS: Final = 8
 _MEANINGS: Final = {
     "missing_phone": "no number",
     "invalid_phone": "not the shape of a phone number",
+    "has_extension": "a number with an extension, which a campaign can't dial",
+    "lost_digits": "a number that a spreadsheet rounded",
+    "no_area_code": "a number without its area code",
+    "ambiguous_phone": "it can be two numbers; write it with its + and country code",
+    "unassigned_phone": "a number that can't exist in its country",
     "value_too_long": "a value of over 300 characters",
     "too_many_columns": "over 150 columns",
     "bad_time_zone": "no name of the tz database",

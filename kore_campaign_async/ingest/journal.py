@@ -69,6 +69,13 @@ _ENDED_AND_SETTLED: Final = (
     "UPDATE attempt SET state = ?, reason = ?, outcome = ?, throttled = ?, seconds = ?, waited_seconds = ? WHERE id = ?"
 )
 
+# Only where a caller's own function bars contacts: it may answer otherwise when the run is resumed.
+_BARRED_TABLE: Final = "CREATE TABLE IF NOT EXISTS barred (row INTEGER PRIMARY KEY)"
+_BARRED: Final = "INSERT OR IGNORE INTO barred SELECT value FROM json_each(?)"
+_HAS_BARRED: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'barred'"
+# What was noted of rows behind the last intent need not be all that was barred there: they are asked about anew.
+_LAST_INTENDED: Final = "(SELECT coalesce(max(last_row), 0) FROM attempt)"
+
 
 @frozen
 class Known:
@@ -96,6 +103,7 @@ class Journal:
         self._work: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._ended: list[tuple[str, bool, float | None, float | None, int]] = []
+        self._barred: list[int] = []
         self._broken: RunDirectoryError | None = None
         self._connection = _connect(path)
         # A statement alone is its own transaction, which spares the two around it: each of the three lets go of the
@@ -141,6 +149,9 @@ class Journal:
     def open(cls, directory: Path, session: Mapping[str, Any] | None = None) -> Self:
         """Open the journal of a run that is resumed; RunDirectoryError tells what is wrong."""
         try:
+            with contextlib.closing(_connect(directory / JOURNAL)) as connection, connection:
+                if connection.execute(_HAS_BARRED).fetchone()[0]:
+                    connection.execute(f"DELETE FROM barred WHERE row > {_LAST_INTENDED}")  # noqa: S608  our own words
             return cls(directory / JOURNAL, session or {})
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(directory / JOURNAL, error) from None
@@ -177,6 +188,10 @@ class Journal:
         else:
             await self._durably(_SETTLED, (*settled, number))
 
+    def note_barred(self, rows: Sequence[int]) -> None:
+        """Note rows that the caller's own function barred. It goes into the next commit: before any later call."""
+        self._barred += rows
+
     async def _durably(self, statement: str, values: tuple[Any, ...]) -> None:
         if self._broken is not None:
             raise self._broken
@@ -185,9 +200,13 @@ class Journal:
         await done
 
     def _take_ended(self) -> list[_Change]:
-        """What ended and is not written yet."""
+        """What ended or was barred, and is not written yet."""
         ended, self._ended = self._ended, []
-        return [(_ENDED, values) for values in ended]
+        changes: list[_Change] = [(_ENDED, values) for values in ended]
+        if self._barred:
+            changes += [(_BARRED_TABLE, ()), (_BARRED, (orjson.dumps(self._barred).decode(),))]
+            self._barred = []
+        return changes
 
     def _write(self) -> None:
         """Write what comes, all that is there in one commit. Runs in the journal's thread."""
@@ -314,7 +333,36 @@ def read_known(directory: Path) -> list[Known]:
             paint(painted, Known(first_row, last_row, State.ACCEPTED, ""))
         elif outcome is None or outcome == CallOutcome.MAYBE_PROCESSED.name:
             paint(painted, Known(first_row, last_row, None, "the run ended while the call was in flight"))
-    return painted
+    barred = reading(directory / JOURNAL, _read_barred)
+    return _with_barred(painted, barred) if barred else painted
+
+
+def _read_barred(connection: sqlite3.Connection) -> list[int]:
+    if not connection.execute(_HAS_BARRED).fetchone()[0]:
+        return []
+    rows = connection.execute(f"SELECT row FROM barred WHERE row <= {_LAST_INTENDED} ORDER BY row")  # noqa: S608  our own words
+    return [row for (row,) in rows]
+
+
+def _with_barred(painted: list[Known], rows: list[int]) -> list[Known]:
+    """Ranges with what was barred between and within them, which no call held."""
+    found: list[Known] = []
+    at = 0
+    for known in painted:
+        first = known.first_row
+        while at < len(rows) and rows[at] <= known.last_row:
+            if first < rows[at]:
+                found.append(evolve(known, first_row=first, last_row=rows[at] - 1))
+            found.append(_barred(rows[at]))
+            first = max(first, rows[at] + 1)
+            at += 1
+        if first <= known.last_row:
+            found.append(evolve(known, first_row=first))
+    return found + [_barred(row) for row in rows[at:]]
+
+
+def _barred(row: int) -> Known:
+    return Known(row, row, State.SUPPRESSED, "suppressed")
 
 
 def read_calls(directory: Path) -> dict[str, int]:

@@ -12,11 +12,11 @@ import datetime as dt
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Generic, TypeVar
 
-from attrs import asdict, define, field
+from attrs import asdict, define, evolve, field
 
 from kore_campaign_async.budget import possible_calls
 from kore_campaign_async.client import Attempt, CampaignClient
@@ -30,7 +30,7 @@ from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, Tab
 from kore_campaign_async.ingest.report import RUNNING, BudgetUse, IngestReport, Tally, timestamp
 from kore_campaign_async.ingest.screen import Screen
 from kore_campaign_async.ingest.sending import Ledger, Sender
-from kore_campaign_async.ingest.sources.base import Source
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Source
 from kore_campaign_async.pace import Pace
 
 T = TypeVar("T")
@@ -193,15 +193,18 @@ class Run:
         try:
             async with aclosing(self.source.slices()) as slices:
                 while (part := await self._next(slices)) is not None:
-                    if isinstance(part, TableSlice) or self.screen.takes_long:
-                        await self._take_aside(part)
-                    else:
-                        self._take(part)
-                    self._has_read.set()
-                    # The next slice is read while this one's batches are handed over, and no more than that.
-                    while len(self._read_out) > self.options.concurrency:
-                        self._has_given.clear()
-                        await self._has_given.wait()
+                    for piece in self._pieces(part):
+                        if isinstance(piece, TableSlice) or self.screen.takes_long:
+                            await self._take_aside(piece)
+                        else:
+                            self._take(piece)
+                        self._has_read.set()
+                        # The next slice is read while this one's batches are handed over, and no more than that.
+                        while len(self._read_out) > self.options.concurrency:
+                            self._has_given.clear()
+                            await self._has_given.wait()
+                    if self.screen.question is not None and self.screen.question.failed is not None:
+                        raise SourceError(self.screen.question.failed)  # noqa: TRY301  it ends the reading as a source can
         except SourceError as error:
             self._stopped_because = self._stopped_because or str(error)
         except Exception as error:  # noqa: BLE001  a caller's iterable may raise whatever it likes
@@ -210,6 +213,16 @@ class Run:
         self._take_the_rest()
         self._all_read = True
         self._has_read.set()
+
+    def _pieces(self, part: Slice | TableSlice) -> Iterator[Slice | TableSlice]:
+        """A large slice in small ones where the caller's own function is asked, since that can take its time."""
+        if self.screen.question is None or isinstance(part, Slice):
+            yield part
+            return
+        for begin in range(0, len(part), SLICE_RECORDS):
+            if self._stopping or self.screen.question.is_over:
+                return
+            yield evolve(part, first=part.first + begin, frame=part.frame[begin : begin + SLICE_RECORDS])
 
     async def _give(self) -> None:
         """Hand over what was read."""
@@ -245,7 +258,17 @@ class Run:
 
     def _take(self, part: Slice | TableSlice) -> None:
         self.tally.read += len(part)
-        self._read_out.extend(self.screen.take(part))
+        if self.screen.question is not None:
+            self.screen.question.is_over = True  # it may block, and what comes so late is not sent any more
+        self._receive(self.screen.take(part))
+
+    def _receive(self, taken: list[Batch | Settled]) -> None:
+        question = self.screen.question
+        if question is not None and question.barred:
+            # Before the batches of the rows around them can go out.
+            self.ledger.note_barred(question.barred)
+            question.barred = []
+        self._read_out.extend(taken)
 
     async def _take_aside(self, part: Slice | TableSlice) -> None:
         """Take a slice in a thread: one of a table is large, and computing with columns frees the event loop."""
@@ -257,7 +280,7 @@ class Run:
             await _ended(taken)  # half a slice can't be settled
             raise
         finally:
-            self._read_out.extend(taken.result())
+            self._receive(taken.result())
 
     def _take_the_rest(self) -> None:
         """Take what the source gave and did not yield, and the batch that is not full."""
@@ -328,6 +351,8 @@ class Run:
         if not self._stopping:
             self._stopping = True
             logger.info("run %s stops: %s", self.run_id, masked(because))
+            if self.screen.question is not None:
+                self.screen.question.is_over = True
             if self._waiting is not None:
                 self._waiting.cancel()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
-from attrs import define
+from attrs import define, field
 
 from kore_campaign_async.ingest.batching import Batcher, as_objects
 from kore_campaign_async.ingest.journal import Known
@@ -24,6 +24,43 @@ class Seen(Protocol):
 
 
 @define
+class Question:
+    """The caller's own function that tells of a number whether it must not be called; asked once for each.
+
+    Attributes:
+        function: gets the number as E.164.
+        barred: rows that it barred, until they are taken from here.
+        failed: what went wrong with it. It is not asked again then, and nobody is called unasked.
+        is_over: whether it is not asked any more, since the run ends; set from outside, also while it is asked.
+    """
+
+    function: Callable[[str], Any]
+    barred: list[int] = field(factory=list, init=False)
+    failed: str | None = field(default=None, init=False)
+    is_over: bool = field(default=False, init=False)
+
+    def of(self, keys: Iterable[int], rows: Sequence[int]) -> list[bool] | None:
+        """Whether each number is barred; None if nobody can tell."""
+        answers: list[bool] = []
+        try:
+            for key in keys:
+                if self.is_over:
+                    return None
+                answer = self.function(f"+{key}")
+                if isinstance(answer, Awaitable):
+                    if isinstance(answer, Coroutine):
+                        answer.close()  # it would warn that nobody awaited it
+                    raise TypeError("it returned an awaitable; do_not_contact takes plain functions")  # noqa: TRY301  told as any other failure
+                answers.append(bool(answer))
+        except Exception as error:  # noqa: BLE001  the caller's own function may raise whatever it likes
+            row = rows[len(answers)]
+            self.failed = f"do_not_contact failed at row {row}: {type(error).__name__}: {error}"
+            self.is_over = True
+            return None
+        return answers
+
+
+@define
 class Screen:
     """Everything between a slice and its batches; it never waits.
 
@@ -31,6 +68,7 @@ class Screen:
         seen: the numbers so far; None where duplicates are sent.
         known: what an earlier part of this run did with ranges of rows.
         resend: whether what may have been processed then is sent again.
+        question: to the caller's own function, if there is one.
     """
 
     normaliser: Normaliser
@@ -39,11 +77,12 @@ class Screen:
     batcher: Batcher
     known: Sequence[Known] = ()
     resend: bool = False
+    question: Question | None = None
 
     @property
     def takes_long(self) -> bool:
         """Whether even a small slice takes longer than the event loop should stand still."""
-        return self.normaliser.numbering is not None
+        return self.normaliser.numbering is not None or self.question is not None
 
     def take(self, part: Slice | TableSlice) -> list[Batch | Settled]:
         """Sort a slice's records into full batches and what is settled without a call."""
@@ -65,10 +104,11 @@ class Screen:
                 reasons = [f"duplicate of row {first[index]}" for index in again]
                 made.append(_left_out(State.DUPLICATE, found, again, reasons))
                 found = found.without(again)
-        return made + self.feed(found.rows, found.contacts, found.records, found.encode or as_objects)
+        return made + self.feed(found.keys, found.rows, found.contacts, found.records, found.encode or as_objects)
 
     def feed(
         self,
+        keys: Any,
         rows: Sequence[int],
         contacts: Any,
         records: Sequence[Record],
@@ -76,21 +116,61 @@ class Screen:
     ) -> list[Batch | Settled]:
         """Batch what is to be sent, and settle what an earlier part of this run has settled."""
         if not self.known or not rows or rows[0] > self.known[-1].last_row:
-            return [*self.batcher.feed(rows, contacts, records, encode=encode)]
+            return self._send(keys, rows, contacts, records, encode)
         made: list[Batch | Settled] = []
         begin = 0
         while begin < len(rows):
             known, end = self._range_at(rows, begin)
-            part = rows[begin:end], contacts[begin:end], records[begin:end]
+            part = keys[begin:end], rows[begin:end], contacts[begin:end], records[begin:end]
             in_doubt = known is not None and known.state in {None, State.UNCERTAIN}
             if known is None or (in_doubt and self.resend):
-                made += self.batcher.feed(*part, in_doubt=in_doubt, encode=encode)
+                made += self._send(*part, encode, known if in_doubt else None)
             else:
                 # A batch is a range of rows: it must not reach over rows that are settled.
                 made += self.batcher.flush()
                 state = known.state if known.state is not None else State.UNCERTAIN
-                made.append(Settled(state, part[0], part[2], known.reason))
+                made.append(Settled(state, part[1], part[3], known.reason))
             begin = end
+        return made
+
+    def _send(
+        self,
+        keys: Any,
+        rows: Sequence[int],
+        contacts: Any,
+        records: Sequence[Record],
+        encode: Callable[[Any], bytes],
+        doubt: Known | None = None,
+    ) -> list[Batch | Settled]:
+        """Batch what is to be sent, but for what the caller's own function bars.
+
+        There is a doubt where an earlier call may have processed these contacts.
+        """
+        in_doubt = doubt is not None
+        answers = None if self.question is None else self.question.of(keys, rows)
+        if self.question is None or (answers is not None and not any(answers)):
+            return [*self.batcher.feed(rows, contacts, records, in_doubt=in_doubt, encode=encode)]
+        state = State.UNSENT if answers is None else State.SUPPRESSED
+        reason = "" if answers is None else "suppressed"
+        if doubt is not None:
+            state, reason = State.UNCERTAIN, doubt.reason
+        if answers is None:
+            return [Settled(state, rows, records, reason)]
+        made: list[Batch | Settled] = []
+        barred = [index for index, answer in enumerate(answers) if answer]
+        begin = 0
+        for index in (*barred, len(rows)):
+            if begin < index:
+                part = slice(begin, index)
+                made += self.batcher.feed(rows[part], contacts[part], records[part], in_doubt=in_doubt, encode=encode)
+            if in_doubt:
+                # What becomes of a batch must not be taken for what became of the doubtful contacts between its rows.
+                made += self.batcher.flush()
+            begin = index + 1
+        left_out = [rows[index] for index in barred]
+        if state is State.SUPPRESSED:
+            self.question.barred += left_out
+        made.append(Settled(state, left_out, [records[index] for index in barred], reason))
         return made
 
     def _range_at(self, rows: Sequence[int], begin: int) -> tuple[Known | None, int]:

@@ -73,6 +73,10 @@ class Ledger(Protocol):
         """Note the state in which an attempt left its contacts."""
         ...
 
+    def note_barred(self, rows: Sequence[int]) -> None:
+        """Note rows that the caller's own function barred, before any call that goes out from now on."""
+        ...
+
 
 class NoLedger:
     """Of a run without a directory: nothing is noted, and nothing can be resumed."""
@@ -88,6 +92,9 @@ class NoLedger:
         """Note nothing."""
 
     async def settle(self, number: int, state: State, reason: str) -> None:
+        """Note nothing."""
+
+    def note_barred(self, rows: Sequence[int]) -> None:
         """Note nothing."""
 
 

@@ -25,7 +25,7 @@ from attrs import asdict, define, evolve
 from kore_campaign_async import wire
 from kore_campaign_async.budget import planned_seconds
 from kore_campaign_async.client import CampaignClient
-from kore_campaign_async.config import BatchLimits, IngestOptions, OnUncertain, Plan, Progress
+from kore_campaign_async.config import BatchLimits, DoNotContact, IngestOptions, OnUncertain, Plan, Progress
 from kore_campaign_async.endpoints import add_contacts
 from kore_campaign_async.errors import (
     CallError,
@@ -43,13 +43,13 @@ from kore_campaign_async.ingest.normalise import RULES, Normaliser, Numbering, t
 from kore_campaign_async.ingest.records import Outcome, Settled, State
 from kore_campaign_async.ingest.report import IngestReport, Tally
 from kore_campaign_async.ingest.run import Run, Sink
-from kore_campaign_async.ingest.screen import Screen
+from kore_campaign_async.ingest.screen import Question, Screen
 from kore_campaign_async.ingest.screening import NumbersSeen
 from kore_campaign_async.ingest.sending import Ledger, NoLedger
 from kore_campaign_async.ingest.sources.base import Source
 from kore_campaign_async.ingest.sources.blocks import Fingerprint, fingerprint, in_thread
 from kore_campaign_async.ingest.sources.opening import Contacts, open_source
-from kore_campaign_async.ingest.suppressing import read_suppressed
+from kore_campaign_async.ingest.suppressing import function_of, read_suppressed
 from kore_campaign_async.models import ContactList
 
 logger = logging.getLogger("kore_campaign_async")
@@ -62,7 +62,7 @@ _DIGESTED: Final = 10_000
 _CHANGED: Final = {
     "source": "the source has changed",
     "columns": "its columns are matched otherwise",
-    "suppressed": "the do-not-contact files hold other numbers",
+    "suppressed": "the do-not-contact files hold other numbers, or do_not_contact does",
     "rules": "this version of the program, its time zones, or its numbering plans, judge contacts otherwise",
 }
 
@@ -136,6 +136,7 @@ def run_resume(
     concurrency: int | None = None,
     on_uncertain: OnUncertain | None = None,
     grace_seconds: float | None = None,
+    do_not_contact: DoNotContact | None = None,
     progress: Callable[[Progress], None] | None = None,
     client: Callable[[], CampaignClient] = CampaignClient.from_env,
 ) -> IngestReport:
@@ -143,10 +144,11 @@ def run_resume(
 
     Args:
         run_dir: of the run.
-        max_contacts: as in `resume_ingest`, and so are the four behind it.
+        max_contacts: as in `resume_ingest`, and so are the five behind it.
         concurrency: how many calls are in flight at most.
         on_uncertain: as in `IngestOptions`.
         grace_seconds: as in `IngestOptions`.
+        do_not_contact: as in `resume_ingest`.
         progress: as in `IngestOptions`.
         client: as in `run_ingest`.
 
@@ -163,6 +165,7 @@ def run_resume(
             concurrency=concurrency,
             on_uncertain=on_uncertain,
             grace_seconds=grace_seconds,
+            do_not_contact=do_not_contact,
             progress=progress,
         )
 
@@ -224,6 +227,7 @@ async def resume_ingest(
     concurrency: int | None = None,
     on_uncertain: OnUncertain | None = None,
     grace_seconds: float | None = None,
+    do_not_contact: DoNotContact | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> IngestReport:
     """Go on with a run that was stopped or killed, and account for all of its contacts.
@@ -239,6 +243,8 @@ async def resume_ingest(
         concurrency: how many calls are in flight at most.
         on_uncertain: as in `IngestOptions`.
         grace_seconds: as in `IngestOptions`.
+        do_not_contact: what the run was given as such, which no journal keeps. A function may answer otherwise now:
+            whom it bars is not sent, and what became of the contacts so far stays as it is.
         progress: as in `IngestOptions`.
 
     Raises:
@@ -268,6 +274,15 @@ async def resume_ingest(
                 f"the run in {directory} belongs to another account: {host}, application {app_id}, account {account_id}"
             )
         options = _options(settings["options"], max_contacts, concurrency, on_uncertain, grace_seconds, progress)
+        options = evolve(options, do_not_contact=do_not_contact)
+        then, now = settings["options"].get("do_not_contact"), _kind(do_not_contact)
+        if then != now:
+            was_given = f"the run in {directory} was given {then or 'nothing'} as do_not_contact"
+            raise RunDirectoryError(
+                f"{was_given}, which no journal keeps: give it again, to resume_ingest in Python"
+                if now is None
+                else f"{was_given}, and now {now}: give the same again"
+            )
         return await _Start(client, path, settings["contact_list"], options, directory, None).resume(
             settings,
             0.0 if before is None else before.seconds,
@@ -317,8 +332,15 @@ def _stored(options: IngestOptions) -> dict[str, Any]:
         "region": options.region,
         "strict": options.strict,
         "suppress": [str(path.absolute()) for path in options.suppress],
+        "do_not_contact": _kind(options.do_not_contact),
         "column_map": dict(options.column_map),
     }
+
+
+def _kind(given: DoNotContact | None) -> str | None:
+    if given is None:
+        return None
+    return "numbers" if function_of(given) is None else "a function"
 
 
 async def _push(
@@ -348,7 +370,7 @@ class _Start:
         """Begin a new run."""
         frame_bytes = _frame_bytes(self.contact_list)
         numbering = await _numbering(self.options)
-        suppressed = await read_suppressed(self.options.suppress, numbering)
+        suppressed = await self._suppressed(numbering)
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
         with contextlib.ExitStack() as closing:
             reading = self._fingerprint(closing)
@@ -461,7 +483,7 @@ class _Start:
         assert self.directory is not None  # noqa: S101  only runs with one are resumed
         frame_bytes = _frame_bytes(self.contact_list)
         numbering = await _numbering(self.options)
-        suppressed = await read_suppressed(self.options.suppress, numbering)
+        suppressed = await self._suppressed(numbering)
         began = time.monotonic() - seconds
         with contextlib.ExitStack() as closing:
             source = await open_source(self.given)
@@ -491,15 +513,23 @@ class _Start:
             run.resumed = True
             return await run.execute()
 
+    async def _suppressed(self, numbering: Numbering | None) -> AbstractSet[int]:
+        given = self.options.do_not_contact
+        numbers = given if isinstance(given, Iterable) else ()
+        return await read_suppressed(self.options.suppress, numbering, numbers)
+
     def _decides(
         self, source: str | None, table: Shape | None, suppressed: AbstractSet[int], numbering: Numbering | None
     ) -> dict[str, str | None]:
         """Digests of what decides a contact's state; the numbers themselves are in none of them."""
         rules = RULES if numbering is None else f"{RULES} {numbering.name}"
+        barred = _digest_of_numbers(suppressed)
+        # Nobody can tell what a function answers, but a version of this program that knows of none must not go on.
+        asks = function_of(self.options.do_not_contact) is not None
         return {
             "source": source,
             "columns": _digest(repr(None if table is None else asdict(table))),
-            "suppressed": _digest_of_numbers(suppressed),
+            "suppressed": f"{barred} and a function" if asks else barred,
             "rules": _digest(f"{rules} {sorted(time_zones())}"),
         }
 
@@ -517,14 +547,16 @@ class _Start:
         batcher = Batcher(self.options.batch, frame_bytes)
         normaliser = Normaliser(table, self.options.column_map, batcher.room, numbering)
         remember = not self.options.keep_duplicates
+        function = function_of(self.options.do_not_contact)
+        question = None if function is None else Question(function)
         if source.yields_tables:
             # Who pushes no tables needs no polars.
             from kore_campaign_async.ingest.columns import NumbersOfTables  # noqa: PLC0415
             from kore_campaign_async.ingest.table_screen import TableScreen  # noqa: PLC0415
 
             seen = NumbersOfTables() if remember else None
-            return TableScreen(normaliser, suppressed, seen, batcher)
-        return Screen(normaliser, suppressed, NumbersSeen() if remember else None, batcher)
+            return TableScreen(normaliser, suppressed, seen, batcher, question=question)
+        return Screen(normaliser, suppressed, NumbersSeen() if remember else None, batcher, question=question)
 
     def _repeatable(self, drops_duplicates: bool | None) -> bool:
         on_uncertain = self.options.on_uncertain

@@ -1,4 +1,4 @@
-"""Numbers that must not be called, as they are given in files.
+"""Numbers that must not be called, as they are given: in files, in a program's own collections.
 
 A line that is passed over is a person who is called, so whatever holds no number is an error.
 """
@@ -7,32 +7,45 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field
 
+from kore_campaign_async.config import DoNotContact
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.matching import is_number_name
 from kore_campaign_async.ingest.normalise import Numbering, clean_number, text_of
 from kore_campaign_async.ingest.records import Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.screening import Barred
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS
 from kore_campaign_async.ingest.sources.opening import open_source
 
 _SHOWN_CHARACTERS: Final = 40
 _MANY: Final = 2
 
 
-async def read_suppressed(paths: Iterable[Path], numbering: Numbering | None = None) -> AbstractSet[int]:
-    """Read do-not-contact files.
+def function_of(given: DoNotContact | None) -> Callable[[str], Any] | None:
+    """The function that tells whether a number is barred, if what was given is one, or can only tell."""
+    if given is None or isinstance(given, Iterable):
+        return None
+    return given if callable(given) else given.__contains__
+
+
+async def read_suppressed(
+    paths: Iterable[Path], numbering: Numbering | None = None, numbers: Iterable[Any] = ()
+) -> AbstractSet[int]:
+    """Read do-not-contact files and collections.
 
     Args:
         paths: files of any kind that contacts come in; a CSV file may be one number a line, without a header.
         numbering: the rules for numbers; None is the shape of E.164.
+        numbers: texts or integers.
 
     Returns:
         The numbers as integers, in ascending order.
@@ -43,6 +56,9 @@ async def read_suppressed(paths: Iterable[Path], numbering: Numbering | None = N
     found = _Found(_of_the_shape if numbering is None else numbering.barred)
     for path in paths:
         await _read_file(path, found)
+    items = iter(enumerate(numbers, 1))
+    while part := list(islice(items, SLICE_RECORDS)):
+        await asyncio.to_thread(found.take_items, part)
     return await asyncio.to_thread(Barred, found.numbers) if found.numbers else frozenset()
 
 
@@ -110,6 +126,12 @@ class _Found:
             # A blank line is no record, but who is on a line without a number can't be left out.
             if text.strip() or any(other.strip() for other in others):
                 self._add(text, f"{self._name} holds no phone number in row {row}")
+
+    def take_items(self, items: Collection[tuple[int, Any]]) -> None:
+        """Take items of a collection."""
+        for number, item in items:
+            text = text_of(item)
+            self._add("" if text is None else text, f"do_not_contact holds no phone number in its item {number}")
 
     def _taken_apart(self, record: Record, row: int) -> tuple[str, Iterator[str]]:
         """A record's number as it is written, and whatever else it holds."""

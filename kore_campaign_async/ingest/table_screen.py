@@ -50,7 +50,7 @@ class TableScreen(Screen):
                 reasons = [f"duplicate of row {row}" for row in first.filter(again)]
                 made.append(_settled(State.DUPLICATE, found.kept(again), reasons))
                 found = found.kept(~again)
-        return made + self.feed(found.rows, found.contacts, found.records, JsonColumn.encoded)
+        return made + self.feed(found.table["key"], found.rows, found.contacts, found.records, JsonColumn.encoded)
 
 
 def _settled(state: State, found: SortedTable, reasons: list[str] | str) -> Settled:

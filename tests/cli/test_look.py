@@ -22,7 +22,9 @@ from cli.shell import KORE_CAMPAIGN, environment, kore_campaign
 from ingest.pushing import LIST, Answer, csv_of, number, numbers, push, refuse, scripted
 
 from kore_campaign_async import BatchLimits, IngestOptions
+from kore_campaign_async.cli import telling
 from kore_campaign_async.cli.telling import lasting
+from kore_campaign_async.ingest import records
 from kore_campaign_async.ingest.journal import JOURNAL
 
 WORDS = 'no: "<b>\x1b[31m\u202eevil'
@@ -332,3 +334,10 @@ async def test_a_run_directory_that_was_moved(run: Path) -> None:
 )
 def test_a_time_is_said_as_people_say_it(seconds: float, said: str) -> None:
     assert lasting(seconds) == said
+
+
+def test_every_reason_code_has_its_words() -> None:
+    """The codes that a rejected contact can have are the constants of `records`."""
+    codes = {value for name, value in vars(records).items() if name.isupper() and isinstance(value, str)}
+    assert "invalid_phone" in codes
+    assert codes <= telling._MEANINGS.keys()

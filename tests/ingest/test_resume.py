@@ -256,7 +256,7 @@ async def test_a_journal_that_knows_no_region_is_resumed(tmp_path: Path) -> None
             await stopped_run(sandbox, client, source, tmp_path / "run")
             with contextlib.closing(sqlite3.connect(tmp_path / "run" / JOURNAL)) as connection, connection:
                 (options,) = connection.execute("SELECT value FROM setting WHERE name = 'options'").fetchone()
-                new = {"region", "strict"}
+                new = {"region", "strict", "do_not_contact"}
                 older = {name: value for name, value in orjson.loads(options).items() if name not in new}
                 assert len(older) == len(orjson.loads(options)) - len(new)
                 connection.execute("UPDATE setting SET value = ? WHERE name = 'options'", (orjson.dumps(older),))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import array
+import asyncio
+import functools
+import threading
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +15,31 @@ import polars as pl
 import pytest
 
 from kore_campaign_async import (
+    BatchLimits,
+    IngestOptions,
+    RunDirectoryError,
     SourceError,
+    ingest_contacts,
+    resume_ingest,
 )
+from kore_campaign_async.ingest.journal import read_known
 from kore_campaign_async.ingest.numbering import NumberingPlans
+from kore_campaign_async.ingest.records import State
 from kore_campaign_async.ingest.sources import opening
 from kore_campaign_async.ingest.suppressing import read_suppressed
 from tests.ingest.pushing import (
+    HANG,
+    LIST,
+    Answer,
+    Call,
+    check_run_dir,
     csv_of,
     number,
+    numbers,
+    outcome_files,
     push,
+    refuse,
+    rows_in,
     scripted,
 )
 
@@ -223,3 +244,338 @@ async def test_numbers_take_eight_bytes_each_and_few_more_while_they_are_read(dn
     assert len(found) == count
     assert held < 20 * count
     assert most < 80 * count
+
+
+# Collections
+
+
+class Only:
+    """Can only tell whether it holds a number."""
+
+    def __contains__(self, one: object) -> bool:
+        return one in {number(2), number(3)}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {number(2), number(3)},
+        [number(2).removeprefix("+"), f"({number(3)[:5]}) {number(3)[5:]}", number(2)],
+        (int(number(2)), int(number(3))),
+        frozenset({number(2), number(3)}),
+        dict.fromkeys((number(2), number(3))),
+        array.array("Q", [int(number(2)), int(number(3))]),
+        pl.Series([number(2), number(3)]),
+        Only(),
+        lambda one: one in {number(2), number(3)},
+        {number(2), number(3)}.__contains__,
+    ],
+    ids=lambda given: type(given).__name__,
+)
+async def test_numbers_of_a_program_are_never_sent(tmp_path: Path, given: Any) -> None:
+    async with scripted() as (api, client):
+        report = await push(
+            client, [*numbers(5), f"+1 {number(2)[2:]}"], run_dir=tmp_path / "run", do_not_contact=given
+        )
+    assert set(api.received) == {one.removeprefix("+") for one in (number(1), number(4), number(5))}
+    assert report.counts.suppressed + report.counts.duplicate == 3
+    assert rows_in(tmp_path / "run", "left_out.csv").keys() == {2, 3, 6}
+
+
+async def test_files_and_collections_go_together(tmp_path: Path) -> None:
+    barred = csv_of(tmp_path / "dnc.txt", number(1))
+    async with scripted() as (api, client):
+        await push(client, numbers(4), suppress=(barred,), do_not_contact={"(415) 555-0002"}, region="US")
+    assert len(api.received) == 2 + (number(2) != "+14155550002")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["+14155550123", "nobody"], "holds no phone number in its item 2: 'nobody'"),
+        ([None], "item 1: ''"),
+        ([1.5], "item 1: ''"),
+        ([b"+14155550123"], "item 1: ''"),
+        ([{"phone": "+14155550123"}], "item 1: ''"),
+    ],
+)
+async def test_an_item_that_is_no_number_makes_no_call(given: list[Any], said: str) -> None:
+    async with scripted() as (api, client):
+        with pytest.raises(SourceError, match=said):
+            await push(client, numbers(3), do_not_contact=given)
+    assert not api.others
+
+
+async def nobody(_number: str) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("+14155550123", "a single text or path"),
+        (Path("dnc.csv"), "name a file in suppress"),
+        (iter(["+14155550123"]), "can be read only once"),
+        ((one for one in "1"), "is a generator"),
+        (nobody, "async function"),
+        (7, "do_not_contact is a int: give a collection of numbers, or a function"),
+    ],
+)
+def test_what_is_no_collection_is_refused(given: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        IngestOptions(do_not_contact=given)
+
+
+# Functions
+
+
+async def test_a_function_gets_each_number_once_as_e164_in_another_thread() -> None:
+    asked: list[str] = []
+    threads: set[int] = set()
+
+    def tell(one: str) -> bool:
+        asked.append(one)
+        threads.add(threading.get_ident())
+        return one == number(3)
+
+    given = [
+        number(1),
+        number(2).removeprefix("+"),
+        "no",
+        number(1),
+        f"+1 ({number(3)[2:5]}) {number(3)[5:]}",
+        number(3),
+    ]
+    async with scripted() as (api, client):
+        report = await push(client, given, do_not_contact=tell)
+    assert asked == numbers(3)
+    assert threading.get_ident() not in threads
+    assert (report.counts.accepted, report.counts.suppressed, report.counts.duplicate) == (2, 1, 2)
+    assert len(api.received) == 2
+
+
+async def test_a_function_that_blocks_does_not_block_the_event_loop() -> None:
+    release, turns = threading.Event(), 0
+
+    def tell(_one: str) -> bool:
+        release.wait(10.0)
+        return False
+
+    async def turn() -> None:
+        nonlocal turns
+        while turns < 50:
+            turns += 1
+            await asyncio.sleep(0)
+        release.set()
+
+    async with scripted() as (_, client):
+        report, _ = await asyncio.gather(push_alone(client, numbers(3), tell), turn())
+    assert report.counts.accepted == 3
+
+
+async def push_alone(client: Any, source: Any, tell: Callable[[str], Any]) -> Any:
+    return await ingest_contacts(client, source, contact_list="Renewals", options=IngestOptions(do_not_contact=tell))
+
+
+@pytest.mark.parametrize("of_tables", [False, True])
+async def test_a_function_that_fails_stops_the_run_and_nobody_is_called_unasked(
+    tmp_path: Path, *, of_tables: bool
+) -> None:
+    asked = 0
+
+    def tell(one: str) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked > 1200:
+            raise LookupError(f"no database for {one}")
+        return asked % 10 == 0
+
+    source: Any = numbers(3000) if not of_tables else pl.DataFrame({"phone": numbers(3000)})
+    async with scripted() as (api, client):
+        report = await push(
+            client, source, run_dir=tmp_path / "run", do_not_contact=tell, batch=BatchLimits(max_contacts=100)
+        )
+    assert report.state == "stopped"
+    assert report.stopped_because == "do_not_contact failed at row 1201: LookupError: no database for +***"
+    assert asked == 1201
+    # The slice in which it failed is not sent.
+    assert (report.counts.read, report.counts.suppressed, report.counts.unsent) == (1500, 100, 500)
+    assert len(api.received) == report.counts.accepted == 900
+
+
+def call(function: Callable[[str], Any], one: str) -> Any:
+    return function(one)
+
+
+async def test_a_function_that_returns_an_awaitable_is_a_failure() -> None:
+    async with scripted() as (api, client):
+        report = await push(client, numbers(3), do_not_contact=functools.partial(call, nobody))
+    assert "plain functions" in (report.stopped_because or "")
+    assert (report.counts.unsent, len(api.received)) == (3, 0)
+
+
+@pytest.mark.parametrize("of_tables", [False, True])
+async def test_cancelling_ends_the_asking(*, of_tables: bool) -> None:
+    """A slow function is not asked for the rest of a large slice."""
+    asked = 0
+    started = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def tell(_one: str) -> bool:
+        nonlocal asked
+        asked += 1
+        loop.call_soon_threadsafe(started.set)
+        threading.Event().wait(0.005)
+        return False
+
+    source: Any = numbers(20_000) if not of_tables else pl.DataFrame({"phone": numbers(20_000)})
+    async with scripted() as (api, client):
+        run = asyncio.ensure_future(push_alone(client, source, tell))
+        await started.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert asked < 400
+        assert not api.received
+
+
+# Resuming
+
+
+#: A thousand numbers, of which every seventh came before.
+ROWS = [number(row if row % 7 else row // 2) for row in range(1, 1001)]
+
+
+class Turn:
+    """Lets so many calls pass, and refuses all behind them until it is told otherwise."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def __call__(self, _call: Call) -> Answer:
+        self.left -= 1
+        return Answer() if self.left >= 0 else refuse(403)
+
+
+async def stopped(client: Any, tmp_path: Path, given: Any, *, of_tables: bool = False) -> None:
+    """Push to an API that refuses contacts from some call on."""
+    source = csv_of(tmp_path / "c.csv", "phone,name", *(f"{one},Ana {row}" for row, one in enumerate(ROWS, 1)))
+    options = IngestOptions(batch=BatchLimits(max_contacts=20), concurrency=1, grace_seconds=0.0, do_not_contact=given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "_TABLES_FROM_BYTES", 0 if of_tables else 1 << 30)
+        report = await push(client, source, run_dir=tmp_path / "run", options=options)
+    assert report.state == "stopped"
+
+
+@pytest.mark.parametrize("of_tables", [False, True])
+@pytest.mark.parametrize("calls", [0, 1, 7, 25])
+async def test_a_function_may_answer_otherwise_when_the_run_is_resumed(
+    tmp_path: Path, calls: int, *, of_tables: bool
+) -> None:
+    """Who was sent stays accepted, who was left out between them stays left out, and who is barred now is not sent."""
+    turn = Turn(calls)
+    answers: dict[str, bool] = {}
+
+    def barring(rest: int) -> Callable[[str], bool]:
+        def tell(one: str) -> bool:
+            answers[one.removeprefix("+")] = int(one) % 3 == rest
+            return answers[one.removeprefix("+")]
+
+        return tell
+
+    async with scripted(turn) as (api, client):
+        await stopped(client, tmp_path, barring(0), of_tables=of_tables)
+        for more, rest in ((5, 1), (3, 2), (1000, 0)):
+            before = set(api.processed)
+            turn.left = more
+            report = await resume_ingest(client, tmp_path / "run", do_not_contact=barring(rest))
+            check_run_dir(tmp_path / "run")
+            assert not any(answers[one] for one in set(api.processed) - before)
+    assert report.state == "finished"
+    assert set(api.processed.values()) == {1}, "nobody twice"
+    assert report.counts.accepted == len(api.processed)
+    left = outcome_files(tmp_path / "run")["left_out.csv"]
+    assert report.counts.accepted + len(left) == 1000
+    suppressed = {cells[0].removeprefix("+") for _, reason, cells in left if reason == "suppressed"}
+    assert suppressed.isdisjoint(api.processed)
+    assert suppressed | set(api.processed) == {one.removeprefix("+") for one in ROWS}
+
+
+async def test_whom_it_bars_now_stays_in_doubt_where_a_call_may_have_been_processed(tmp_path: Path) -> None:
+    """Also when the contacts around are sent again and accepted, and the run is resumed once more."""
+    turn = Turn(0)
+    hangs = asyncio.Event()
+
+    def script(call: Call) -> Answer:
+        if not hangs.is_set():
+            hangs.set()
+            return HANG
+        return turn(call)
+
+    source = csv_of(tmp_path / "c.csv", "phone", *numbers(60))
+    options = IngestOptions(
+        batch=BatchLimits(max_contacts=20), concurrency=1, grace_seconds=0.0, do_not_contact=lambda _: False
+    )
+    async with scripted(script, allow_duplicates=False) as (api, client):
+        run = asyncio.ensure_future(
+            ingest_contacts(client, source, contact_list=LIST, run_dir=tmp_path / "run", options=options)
+        )
+        await hangs.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert api.received.total() == 20
+        barred = {number(5), number(30)}
+        for calls, accepted in ((2, 19), (1000, 58)):
+            turn.left = calls
+            await resume_ingest(client, tmp_path / "run", do_not_contact=barred.__contains__)
+            report = check_run_dir(tmp_path / "run")
+            assert (report.counts.accepted, report.counts.uncertain) == (accepted, 1)
+    assert rows_in(tmp_path / "run", "uncertain.csv").keys() == {5}
+    assert rows_in(tmp_path / "run", "left_out.csv") == {30: "suppressed"}
+
+
+async def test_whom_the_function_barred_stands_in_the_journal_by_row_alone(tmp_path: Path) -> None:
+    async with scripted(Turn(3)) as (_, client):
+        await stopped(client, tmp_path, lambda one: int(one) % 2 == 0)
+    known = read_known(tmp_path / "run")
+    assert {one.state for one in known} == {State.ACCEPTED, State.SUPPRESSED}
+    covered = [row for one in known for row in range(one.first_row, one.last_row + 1)]
+    assert len(covered) == len(set(covered))
+    assert covered == sorted(covered)
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "run").glob("journal*"))
+    assert b"1415555" not in kept
+
+
+@pytest.mark.parametrize("name", ["a function", "numbers"])
+async def test_a_resume_needs_what_was_given(tmp_path: Path, name: str) -> None:
+    barred = set(numbers(300))
+    given: Any = barred if name == "numbers" else barred.__contains__
+    other: Any = (lambda _: False) if name == "numbers" else []
+    turn = Turn(3)
+    async with scripted(turn) as (api, client):
+        await stopped(client, tmp_path, given)
+        sent = api.received.total()
+        with pytest.raises(RunDirectoryError) as caught:
+            await resume_ingest(client, tmp_path / "run")
+        assert str(caught.value) == (
+            f"the run in {tmp_path / 'run'} was given {name} as do_not_contact, which no journal keeps: give it again,"
+            " to resume_ingest in Python"
+        )
+        with pytest.raises(RunDirectoryError, match=f"was given {name} as do_not_contact, and now "):
+            await resume_ingest(client, tmp_path / "run", do_not_contact=other)
+        if name == "numbers":
+            with pytest.raises(RunDirectoryError, match="or do_not_contact does"):
+                await resume_ingest(client, tmp_path / "run", do_not_contact=[*barred, number(999)])
+        assert api.received.total() == sent
+        turn.left = 1000
+        report = await resume_ingest(client, tmp_path / "run", do_not_contact=given)
+    assert report.state == "finished"
+    assert {f"+{one}" for one in api.processed} == set(ROWS) - barred
+
+
+async def test_a_run_without_needs_none(tmp_path: Path) -> None:
+    async with scripted(Turn(3)) as (_, client):
+        await stopped(client, tmp_path, None)
+        with pytest.raises(RunDirectoryError, match="was given nothing as do_not_contact, and now numbers"):
+            await resume_ingest(client, tmp_path / "run", do_not_contact={number(1)})

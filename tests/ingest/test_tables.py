@@ -318,6 +318,8 @@ asked = st.sampled_from(
         {"region": "US"},
         {"region": "DE", "strict": True},
         {"strict": True},
+        {"do_not_contact": {NUMBERS[4]}},
+        {"do_not_contact": lambda one: one[-1] in "57", "region": "US"},
     ]
 )
 
