@@ -10,6 +10,7 @@ if typing.TYPE_CHECKING:
     from kore_campaign_async.client import Attempt, CampaignClient, raw_responses
     from kore_campaign_async.config import (
         BatchLimits,
+        Files,
         IngestOptions,
         NewList,
         Plan,
@@ -108,6 +109,7 @@ __all__ = [
     "Counts",
     "Credentials",
     "CredentialsError",
+    "Files",
     "ForbiddenError",
     "IngestOptions",
     "IngestReport",
@@ -178,6 +180,7 @@ _HOMES = {
     "Counts": "ingest.report",
     "Credentials": "auth",
     "CredentialsError": "errors",
+    "Files": "config",
     "ForbiddenError": "errors",
     "IngestOptions": "config",
     "IngestReport": "ingest.report",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import math
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from attrs import Attribute, field, frozen
+from attrs.converters import optional
 
 #: Numbers as texts or integers; what can only tell whether it holds one; or a function that tells that.
 DoNotContact = Iterable[str | int] | Container[str] | Callable[[str], bool]
@@ -174,6 +177,7 @@ class Progress:
         plan: what the push was estimated to take before it began; None where nobody can know.
         rejected: contacts in this state, and so are the five behind it.
         final: whether this is the last one: the run is over, and these are its counts.
+        reading: how the source is read, and which of its columns is which field, in a line each.
     """
 
     read: int
@@ -191,6 +195,7 @@ class Progress:
     uncertain: int = 0
     unsent: int = 0
     final: bool = False
+    reading: tuple[str, ...] = ()
 
 
 def _paths(given: Iterable[str | Path]) -> tuple[Path, ...]:
@@ -224,6 +229,62 @@ def _do_not_contact(_instance: object, _attribute: Attribute[Any], value: Any) -
             f"do_not_contact is a {type(value).__name__}: give a collection of numbers, or a function that tells of a"
             " number whether it must not be called"
         )
+
+
+def _some_paths(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
+    paths = (Path(given),) if isinstance(given, str | Path) else tuple(map(Path, given))
+    if not paths:
+        raise ValueError("Files: no file is named; name one or more")
+    return paths
+
+
+_DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
+
+
+def _delimiter(given: str) -> str:
+    one = _DELIMITER_NAMES.get(given.strip().lower(), given)
+    if len(one) != 1 or one in '"+\\\0\r\n ' or one.isalnum() or not one.isascii():
+        raise ValueError(
+            f"the delimiter {given!r} is none: it is a single character such as ; or |, or the word tab, and no letter,"
+            " digit, blank, quote or +"
+        )
+    return one
+
+
+# Text that only Python, or the names of hosts, are written in.
+_NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
+
+
+def _encoding(given: str) -> str:
+    with contextlib.suppress(LookupError, ValueError):
+        name = codecs.lookup(given).name
+        # What Python calls codecs also makes bytes of bytes.
+        b"text".decode(name, "replace")
+        codecs.getincrementaldecoder(name)
+        if name not in _NO_ENCODINGS:
+            return "utf-8" if name == "utf-8-sig" else name
+    raise ValueError(f"the encoding {given!r} is not known; name one such as utf-8, utf-16, windows-1252, iso-8859-2")
+
+
+@frozen
+class Files:
+    """Files to be pushed as one source: their rows are numbered on, in this order.
+
+    Later files need the columns of the first, in any order. What is not said is found out for each file.
+
+    Attributes:
+        paths: one or more.
+        encoding: of their text, such as `windows-1252`; by itself a byte order mark tells, else UTF-8 if they are
+            that, else Windows-1252.
+        delimiter: what parts the cells of CSV files: one character; by itself comma, semicolon, tab or bar,
+            whichever stands in the header most often.
+        sheet: of workbooks; by itself the first that is not hidden.
+    """
+
+    paths: tuple[Path, ...] = field(converter=_some_paths)
+    encoding: str | None = field(default=None, converter=optional(_encoding), kw_only=True)
+    delimiter: str | None = field(default=None, converter=optional(_delimiter), kw_only=True)
+    sheet: str | None = field(default=None, kw_only=True)
 
 
 def _one_of(instance: object, attribute: Attribute[Any], value: str) -> None:

@@ -101,7 +101,7 @@ def lists(**settings: Any) -> None:
 
 
 @click.command("push")
-@click.argument("source")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--list", "contact_list", required=True, metavar="NAME", help="The contact list's name.")
 @click.option("--create", is_flag=True, help="Make the list if there is none of this name.")
 @click.option("--description", metavar="TEXT", help="Of the list that --create makes.")
@@ -152,14 +152,18 @@ def lists(**settings: Any) -> None:
     metavar="COLUMN=FIELD",
     help="Which field a column is, repeatable.",
 )
+@click.option("--encoding", metavar="NAME", help="Of text files, such as windows-1252.  [default: found out]")
+@click.option("--delimiter", metavar="CHAR", help="Of CSV files: a character, or tab.  [default: found out]")
+@click.option("--sheet", metavar="NAME", help="Of workbooks.  [default: the first that is not hidden]")
 @click.option("--dry-run", is_flag=True, help="Check everything, send nothing, and tell what a push takes.")
 @_REPORT_AS_JSON
 def push(**settings: Any) -> None:
-    """Push the contacts of SOURCE into a contact list, and account for every one.
+    """Push the contacts of every SOURCE into a contact list, and account for every one.
 
-    SOURCE is a CSV, NDJSON, Parquet or Arrow file, or - for standard input. The exit status is 0 if every contact was
-    accepted or left out on purpose, 1 if some were rejected or refused, 3 if some are uncertain, 4 if the run
-    was stopped early, and 2 if something was wrong and nothing was sent.
+    A SOURCE is a CSV, NDJSON, XLSX, Parquet or Arrow file, also packed by gzip or zstd, a pattern such as
+    'exports/*.csv', or - for standard input. Rows are numbered on through all files. The exit status is 0 if
+    every contact was accepted or left out on purpose, 1 if some were rejected or refused, 3 if some are uncertain,
+    4 if the run was stopped early, and 2 if something was wrong and nothing was sent.
     """
     _later("push", "push_command")(**settings)
 

@@ -140,7 +140,8 @@ def progress() -> Iterator[Callable[[Progress], None]]:
         expand=True,
     ) as bar:
         task = bar.add_task("looking up the list", total=None)
-        announce = saying.announcing(console.print)
+        # Names of columns and files are not to be drawn, whatever brackets they hold.
+        announce = saying.announcing(lambda line: console.print(line, markup=False))
 
         def update(now: Progress) -> None:
             announce(now)

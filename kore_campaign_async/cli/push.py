@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +20,17 @@ from attrs import evolve
 
 from kore_campaign_async.cli import asking, saying
 from kore_campaign_async.client import CampaignClient
-from kore_campaign_async.config import BatchLimits, IngestOptions, NewList, OnUncertain, Progress, RateLimit, Timeouts
-from kore_campaign_async.errors import CallError, RunDirectoryError
+from kore_campaign_async.config import (
+    BatchLimits,
+    Files,
+    IngestOptions,
+    NewList,
+    OnUncertain,
+    Progress,
+    RateLimit,
+    Timeouts,
+)
+from kore_campaign_async.errors import CallError, RunDirectoryError, SourceError
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.start import ingest_contacts, new_run_id
@@ -33,7 +43,7 @@ _GC_THRESHOLD: Final = 100_000
 @asking.command
 async def push_command(
     *,
-    source: str,
+    sources: tuple[str, ...],
     contact_list: str,
     create: bool,
     description: str | None,
@@ -54,10 +64,13 @@ async def push_command(
     strict: bool,
     suppress: tuple[Path, ...],
     column_map: dict[str, str],
+    encoding: str | None,
+    delimiter: str | None,
+    sheet: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Push the contacts of SOURCE into a contact list, and account for every one."""
+    """Push the contacts of every SOURCE into a contact list, and account for every one."""
     if create and description is None:
         raise click.UsageError("--create needs a --description for the list")
     if not create and (description is not None or allow_duplicates):
@@ -81,18 +94,35 @@ async def push_command(
         dry_run=dry_run,
     )
     directory = run_dir if run_dir is not None else default_run_dir()
-    if source == "-" and not dry_run:
+    files = Files(_named(sources), encoding=encoding, delimiter=delimiter, sheet=sheet)
+    if sources == ("-",) and not dry_run:
         click.echo("note: standard input can't be read again, so a run that stops can't be resumed", err=True)
     with prepared():
         async with CampaignClient.from_env(timeouts=timeouts(timeout), **settings) as client:
 
             def push(progress: Watch) -> Awaitable[IngestReport]:
                 watched = evolve(options, progress=progress)
-                return ingest_contacts(client, source, contact_list=contact_list, run_dir=directory, options=watched)
+                return ingest_contacts(client, files, contact_list=contact_list, run_dir=directory, options=watched)
 
             report = await watch(push, None if dry_run else directory)
     show(report, None if dry_run else directory, as_json=as_json)
     return report.exit_status
+
+
+def _named(sources: tuple[str, ...]) -> list[Path]:
+    """The files that are named, those of a pattern in the order of their names."""
+    paths: list[Path] = []
+    for source in sources:
+        path = Path(source)
+        # A file can be called like a pattern; a shell hands over a pattern that it found nothing for.
+        if path.exists() or not has_magic(source):
+            paths.append(path)
+            continue
+        found = sorted(glob(source, recursive=True))  # noqa: PTH207  as a shell does: Path.glob takes no whole path
+        if not found:
+            raise SourceError(f"no file matches {source!r}; look at what is there with ls")
+        paths += map(Path, found)
+    return paths
 
 
 @contextlib.contextmanager

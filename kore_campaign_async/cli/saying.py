@@ -143,13 +143,17 @@ def _to_stderr(line: str) -> None:
 
 
 def announcing(say: Callable[[str], None]) -> Callable[[Progress], None]:
-    """Say once what the push was estimated to take."""
+    """Say once how the source is read, and what the push was estimated to take."""
     was_said = False
 
     def announce(now: Progress) -> None:
         nonlocal was_said
-        if now.plan is not None and not was_said:
-            was_said = True
+        if was_said:
+            return
+        was_said = True
+        for line in now.reading:
+            say(line)
+        if now.plan is not None:
             say(planned(now.plan))
 
     return announce

@@ -30,7 +30,7 @@ T = TypeVar("T")
 _Change = tuple[str, tuple[Any, ...]]
 
 JOURNAL: Final = "journal.sqlite"
-FORMAT: Final = 4
+FORMAT: Final = 5
 
 _SCHEMA: Final = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -313,8 +313,16 @@ def _know_times(connection: sqlite3.Connection) -> None:
     connection.execute(_SESSIONS)
 
 
+def _know_files(connection: sqlite3.Connection) -> None:
+    """From 4 to 5: a source was one file in UTF-8, with commas."""
+    ((value,),) = connection.execute("SELECT value FROM setting WHERE name = 'source'")
+    path = orjson.loads(value)["path"]
+    file = {"path": path, "encoding": "utf-8", "delimiter": ",", "sheet": None}
+    _amended(connection, "source", {"files": [] if path is None else [file]})
+
+
 # By the format that each one starts from, 1 first.
-_MIGRATIONS: Final = (_know_isolate, _know_shared_rate, _know_times)
+_MIGRATIONS: Final = (_know_isolate, _know_shared_rate, _know_times, _know_files)
 
 
 def read_known(directory: Path) -> list[Known]:

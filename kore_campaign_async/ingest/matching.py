@@ -17,6 +17,7 @@ _NUMBER_NAMES: Final = (
     "phone number",
     "phone no",
     "mobile",
+    "mobile no",
     "mobile number",
     "mobile phone",
     "cell",
@@ -42,6 +43,8 @@ def _loose(name: str) -> str:
 _FIELDS: Final[Mapping[str, str]] = {
     **{_loose(field): field for field in wire.CONTACT_FIELDS},
     **{_loose(name): wire.PHONE_NUMBER for name in _NUMBER_NAMES},
+    **{_loose(name): wire.FIRST_NAME for name in ("given name", "forename")},
+    **{_loose(name): wire.LAST_NAME for name in ("surname", "family name")},
 }
 
 
@@ -109,6 +112,19 @@ def match(columns: Sequence[str], column_map: Mapping[str, str], *, whole: bool 
         tuple(index for index, name in enumerate(names) if not name),
         sum(_ESCAPED_BYTES * (len(name) + wire.CHARACTERS_A_VALUE) + _FRAME_BYTES for name in names) + _FRAME_BYTES,
     )
+
+
+def matched(columns: Sequence[str], shape: Shape) -> str:
+    """Which column is which field, in a line."""
+    fields = [
+        f"{_shown((column,))} → {field}"
+        for column, field in zip(columns, shape.names, strict=True)
+        if field in wire.CONTACT_FIELDS or field != column
+        if field
+    ]
+    others = [column for column, field in zip(columns, shape.names, strict=True) if column == field]
+    others = [column for column in others if column not in wire.CONTACT_FIELDS]
+    return ", ".join(fields[:_SHOWN_COLUMNS]) + (f"; as they are: {_shown(others)}" if others else "")
 
 
 def usual_field(name: str) -> str:

@@ -87,6 +87,7 @@ class Run:
     plan: Plan | None
     #: Set by who resumes it.
     resumed: bool = field(default=False, init=False)
+    reading: tuple[str, ...] = ()
     _exhausted: bool = field(default=False, init=False)
     # A source that fails ends the reading; what was read goes out all the same.
     _stopping: bool = field(default=False, init=False)
@@ -141,6 +142,8 @@ class Run:
         """
         self._say_begun()
         self._save(final=False)
+        self._show()  # what a person should see before anything is sent
+        self._shown_at = time.monotonic()
         pipeline = asyncio.create_task(self._pipeline())
         try:
             await asyncio.wait((pipeline,))
@@ -397,6 +400,7 @@ class Run:
             uncertain=self.tally.states[State.UNCERTAIN],
             unsent=self.tally.states[State.UNSENT],
             final=final,
+            reading=self.reading,
         )
         try:
             self._progress(now)

@@ -14,7 +14,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from pathlib import Path
@@ -38,7 +38,7 @@ from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.files import REPORT, RunFiles, RunLock, read_report
 from kore_campaign_async.ingest.journal import Journal
-from kore_campaign_async.ingest.matching import Shape, match
+from kore_campaign_async.ingest.matching import Shape, match, matched
 from kore_campaign_async.ingest.normalise import RULES, Normaliser, Numbering, time_zones
 from kore_campaign_async.ingest.records import Outcome, Settled, State
 from kore_campaign_async.ingest.report import IngestReport, Tally
@@ -46,9 +46,11 @@ from kore_campaign_async.ingest.run import Run, Sink
 from kore_campaign_async.ingest.screen import Question, Screen
 from kore_campaign_async.ingest.screening import NumbersSeen
 from kore_campaign_async.ingest.sending import Ledger, NoLedger
-from kore_campaign_async.ingest.sources.base import Source
-from kore_campaign_async.ingest.sources.blocks import Fingerprint, fingerprint, in_thread
-from kore_campaign_async.ingest.sources.opening import Contacts, open_source
+from kore_campaign_async.ingest.sources.base import Dialect, Source
+from kore_campaign_async.ingest.sources.blocks import in_thread
+from kore_campaign_async.ingest.sources.encodings import UTF_8, WINDOWS, spoken
+from kore_campaign_async.ingest.sources.opening import Contacts, Input, inputs_of, open_source
+from kore_campaign_async.ingest.sources.scanning import Scan, Scans
 from kore_campaign_async.ingest.suppressing import function_of, read_suppressed
 from kore_campaign_async.models import ContactList
 
@@ -58,6 +60,8 @@ logger = logging.getLogger("kore_campaign_async")
 _LOOKUPS: Final = 2
 
 _DIGESTED: Final = 10_000
+_SHOWN_FILES: Final = 3
+_DELIMITERS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 _CHANGED: Final = {
     "source": "the source has changed",
@@ -81,9 +85,9 @@ async def ingest_contacts(
 
     Args:
         client: its budget, retries and timeouts hold.
-        source: the path of a CSV, NDJSON, Parquet or Arrow file; `-` for standard input; a table (a polars frame, or
-            anything with `__arrow_c_stream__`, by the extra `tables`); or an iterable or async iterable of
-            `Contact`, mappings or numbers as text.
+        source: the path of a CSV, NDJSON, Parquet, Arrow or XLSX file; `-` for standard input; `Files`, for several
+            of them or to say how they are read; a table (a polars frame, or anything with `__arrow_c_stream__`, by
+            the extra `tables`); or an iterable or async iterable of `Contact`, mappings or numbers as text.
         contact_list: the name of the list.
         run_dir: where the outcome files and the report go; without it there are none.
         options: how it is done.
@@ -262,8 +266,11 @@ async def resume_ingest(
         before = read_report(directory) if (directory / REPORT).exists() else None
         if before is not None and before.state == "finished" and not before.counts.uncertain:
             return before
-        path = settings["source"]["path"]
-        if path is None:
+        inputs = tuple(
+            Input(Path(one["path"]), Dialect(one["encoding"], one["delimiter"], one["sheet"]))
+            for one in settings["source"]["files"]
+        )
+        if not inputs:
             raise RunDirectoryError(
                 f"the contacts came from {settings['source']['name']}, which can't be read again, so the run in"
                 f" {directory} can't be resumed"
@@ -283,7 +290,7 @@ async def resume_ingest(
                 if now is None
                 else f"{was_given}, and now {now}: give the same again"
             )
-        return await _Start(client, path, settings["contact_list"], options, directory, None).resume(
+        return await _Start(client, inputs, settings["contact_list"], options, directory, None).resume(
             settings,
             0.0 if before is None else before.seconds,
             0.0 if before is None else before.budget.waited_seconds,
@@ -360,7 +367,7 @@ class _Start:
     """What a run is begun with."""
 
     client: CampaignClient
-    given: Contacts
+    given: Contacts | tuple[Input, ...]
     contact_list: str
     options: IngestOptions
     directory: Path | None
@@ -373,8 +380,8 @@ class _Start:
         suppressed = await self._suppressed(numbering)
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
         with contextlib.ExitStack() as closing:
-            reading = self._fingerprint(closing)
-            source = await open_source(self.given)
+            scans = self._scans(closing)
+            source = await open_source(self.given, scans.guesses() if scans is not None else ())
             closing.callback(source.close)
             table = self._matched(source)
             # Before the list is made, and once more when nobody else can put a run there.
@@ -383,14 +390,13 @@ class _Start:
             run_id = self.directory.name if self.directory is not None else new_run_id(started_at)
             screen = await asyncio.to_thread(self._screen, source, table, suppressed, numbering, frame_bytes)
             files, ledger, plan = None, cast("Ledger", NoLedger()), None
+            # A file that is torn somewhere is refused before anything is sent.
+            known = None if scans is None else await scans.all()
             if self.directory is not None:
                 lock = self._locked(self.directory, closing)
-                known = None if reading is None else await reading
                 plan = await self._estimate(source, known)
                 # A digest of millions of numbers takes its time.
-                decides = await asyncio.to_thread(
-                    self._decides, None if known is None else known.sha256, table, suppressed, numbering
-                )
+                decides = await asyncio.to_thread(self._decides, known, table, suppressed, numbering)
                 settings = {
                     "run_id": run_id,
                     "contact_list": self.contact_list,
@@ -403,8 +409,9 @@ class _Start:
                     },
                     "source": {
                         "name": source.name,
-                        "path": None if source.path is None else str(source.path.absolute()),
-                        "size": None if known is None else known.size,
+                        "path": str(source.path.absolute()) if known and len(known) == 1 and source.path else None,
+                        "size": None if known is None else _size(known),
+                        "files": [] if known is None else self._files(source, known),
                     },
                     "options": _stored(self.options),
                     "decides": decides,
@@ -414,7 +421,9 @@ class _Start:
                 ledger = journal = Journal.create(self.directory, settings, self._session())
                 closing.callback(journal.close)
             tally = Tally()
-            run = self._run(source, screen, drops_duplicates, files, ledger, tally, began, started_at, run_id, plan)
+            run = self._run(
+                source, screen, drops_duplicates, files, ledger, tally, began, started_at, run_id, plan, table, known
+            )
             report = await run.execute()
         if self.options.dry_run:
             planned = await self._plan(tally.states[State.UNSENT], tally.batches, tally.bytes)
@@ -429,25 +438,33 @@ class _Start:
             "max_contacts": self.options.batch.max_contacts,
         }
 
-    def _fingerprint(self, closing: contextlib.ExitStack) -> asyncio.Future[Fingerprint] | None:
-        """Begin to read a file through in a thread, while the source is opened and the list is looked up."""
-        if self.directory is None or not isinstance(self.given, str | Path) or str(self.given) == "-":
+    def _scans(self, closing: contextlib.ExitStack) -> Scans | None:
+        """Begin to read files through in a thread, while the source is opened and the list is looked up."""
+        inputs = inputs_of(self.given)
+        if inputs is None or inputs[0].path is None:
             return None
-        reading = asyncio.ensure_future(fingerprint(Path(self.given)))
-        # Where the run does not begin, nobody asks what came of it.
-        reading.add_done_callback(lambda done: done.cancelled() or done.exception())
-        closing.callback(reading.cancel)
-        return reading
+        scans = Scans([(one.path, one.dialect.encoding) for one in inputs if one.path is not None])
+        closing.callback(scans.cancel)
+        return scans
 
-    async def _estimate(self, source: Source, known: Fingerprint | None) -> Plan | None:
-        """What a push of this file takes, by its rows, or by its lines and its size; None of what is no file."""
+    def _files(self, source: Source, known: Sequence[Scan]) -> list[dict[str, Any]]:
+        """The files and how they are read; by their whole path, since a run is resumed from anywhere."""
+        return [
+            {"path": str(one.path.absolute()), **asdict(dialect)}
+            for one, dialect in zip(inputs_of(self.given) or (), _found_out(source, known), strict=True)
+            if one.path is not None
+        ]
+
+    async def _estimate(self, source: Source, known: Sequence[Scan] | None) -> Plan | None:
+        """What a push of files takes, by their rows, or by their lines and sizes; None of what is no file."""
         if known is None:
             return None
         limits = self.options.batch
-        contacts = source.total if source.total is not None else max(0, known.lines - (source.header is not None))
+        headers = len(known) if source.header is not None else 0
+        contacts = source.total if source.total is not None else max(0, sum(one.lines for one in known) - headers)
         batches = -(-contacts // limits.max_contacts)
         if source.total is None:
-            batches = max(batches, known.size // limits.max_bytes)
+            batches = max(batches, _size(known) // limits.max_bytes)
         return await self._plan(contacts, batches, None)
 
     async def _plan(self, contacts: int, batches: int, size: int | None) -> Plan:
@@ -486,20 +503,17 @@ class _Start:
         suppressed = await self._suppressed(numbering)
         began = time.monotonic() - seconds
         with contextlib.ExitStack() as closing:
-            source = await open_source(self.given)
+            scans = self._scans(closing)
+            assert scans is not None  # noqa: S101  only files are resumed
+            known = await scans.all()
+            # Before it is opened as it was read then, which may fail now.
+            self._refuse_changes(settings, known, {"source": _source_digest(known)})
+            source = await open_source(self.given, scans.guesses())
             closing.callback(source.close)
             source.name = settings["source"]["name"]
             table = self._matched(source)
-            assert source.path is not None  # noqa: S101  only what has a path is resumed
-            known = await fingerprint(source.path)
-            now = await asyncio.to_thread(self._decides, known.sha256, table, suppressed, numbering)
-            changed = [why for name, why in _CHANGED.items() if settings["decides"][name] != now[name]]
-            if changed:
-                then = settings["source"]["size"]
-                sizes = f" ({then} bytes then, {known.size} now)" if known.size != then else ""
-                raise RunDirectoryError(
-                    f"the run in {self.directory} can't be resumed: {'; '.join(changed)}{sizes}; push what is left anew"
-                )
+            now = await asyncio.to_thread(self._decides, known, table, suppressed, numbering)
+            self._refuse_changes(settings, known, now)
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             screen = await asyncio.to_thread(self._screen, source, table, suppressed, numbering, frame_bytes)
             screen.known, screen.resend = journals.read_known(self.directory), self._repeatable(drops_duplicates)
@@ -509,7 +523,9 @@ class _Start:
             journal = Journal.open(self.directory, self._session())
             closing.callback(journal.close)
             started_at, run_id = dt.datetime.fromisoformat(settings["started_at"]), settings["run_id"]
-            run = self._run(source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None)
+            run = self._run(
+                source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None, table, known
+            )
             run.resumed = True
             return await run.execute()
 
@@ -519,7 +535,11 @@ class _Start:
         return await read_suppressed(self.options.suppress, numbering, numbers)
 
     def _decides(
-        self, source: str | None, table: Shape | None, suppressed: AbstractSet[int], numbering: Numbering | None
+        self,
+        known: Sequence[Scan] | None,
+        table: Shape | None,
+        suppressed: AbstractSet[int],
+        numbering: Numbering | None,
     ) -> dict[str, str | None]:
         """Digests of what decides a contact's state; the numbers themselves are in none of them."""
         rules = RULES if numbering is None else f"{RULES} {numbering.name}"
@@ -527,11 +547,24 @@ class _Start:
         # Nobody can tell what a function answers, but a version of this program that knows of none must not go on.
         asks = function_of(self.options.do_not_contact) is not None
         return {
-            "source": source,
+            "source": _source_digest(known),
             "columns": _digest(repr(None if table is None else asdict(table))),
             "suppressed": f"{barred} and a function" if asks else barred,
             "rules": _digest(f"{rules} {sorted(time_zones())}"),
         }
+
+    def _refuse_changes(
+        self, settings: Mapping[str, Any], known: Sequence[Scan] | None, now: Mapping[str, str | None]
+    ) -> None:
+        """Raise RunDirectoryError if something that decides a contact's state is otherwise now."""
+        changed = [_CHANGED[name] for name, digest in now.items() if settings["decides"][name] != digest]
+        if changed:
+            then = settings["source"]["size"]
+            size = None if known is None else _size(known)
+            sizes = f" ({then} bytes then, {size} now)" if size != then else ""
+            raise RunDirectoryError(
+                f"the run in {self.directory} can't be resumed: {'; '.join(changed)}{sizes}; push what is left anew"
+            )
 
     def _matched(self, source: Source) -> Shape | None:
         return match(source.header, self.options.column_map) if source.header is not None else None
@@ -574,11 +607,16 @@ class _Start:
         started_at: dt.datetime,
         run_id: str,
         plan: Plan | None,
+        table: Shape | None,
+        known: Sequence[Scan] | None,
     ) -> Run:
-        notices = source.notices if plan is None else (*source.notices, *_too_many(plan))
+        dialects = _found_out(source, known)
+        reading = self._reading(source, dialects, table)
+        notices = (*source.notices, *self._warnings(dialects, known))
+        notices = notices if plan is None else (*notices, *_too_many(plan))
         if files is not None and source.path is None:
             notices = (*notices, f"{source.name} can't be read again, so a run that stops can't be resumed")
-        for notice in notices:
+        for notice in (*reading, *notices):
             logger.info(notice)
         return Run(
             client=self.client,
@@ -596,7 +634,52 @@ class _Start:
             tally=tally,
             notices=notices,
             plan=plan,
+            reading=reading,
         )
+
+    def _reading(self, source: Source, dialects: Sequence[Dialect], table: Shape | None) -> tuple[str, ...]:
+        """How the source is read, and which of its columns is which field, in a line each."""
+        lines: dict[str, list[str]] = {}
+        for one, dialect in zip(inputs_of(self.given) or (), dialects, strict=False):
+            lines.setdefault(_spoken(dialect), []).append("standard input" if one.path is None else str(one.path))
+        said = [f"{_some(names)}: {how}" for how, names in lines.items() if how]
+        if table is not None and source.header is not None:
+            said.append(f"columns: {matched(source.header, table)}")
+        return tuple(said)
+
+    def _warnings(self, dialects: Sequence[Dialect], known: Sequence[Scan] | None) -> tuple[str, ...]:
+        """What a person should look at who knows the files."""
+        if known is None:
+            return ()
+        files = [str(one.path) for one in inputs_of(self.given) or ()]
+        windows = [name for name, dialect in zip(files, dialects, strict=True) if dialect.encoding == WINDOWS]
+        wrong = [name for name, one in zip(files, known, strict=True) if one.has_wrong_bytes]
+        said = []
+        if windows:
+            said.append(f"{_some(windows)}: read as Windows-1252; --encoding names another encoding")
+        if wrong:
+            said.append(
+                f"{_some(wrong)}: not all of it is UTF-8; the rows with wrong bytes are rejected as bad_value,"
+                " or --encoding names another encoding"
+            )
+        return tuple(said)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_FILES
+    return ", ".join(names[:_SHOWN_FILES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _spoken(dialect: Dialect) -> str:
+    """What a person should know of how a file is read; nothing of UTF-8 with commas."""
+    said = []
+    if dialect.encoding not in {None, UTF_8}:
+        said.append(spoken(str(dialect.encoding)))
+    if dialect.delimiter not in {None, ","}:
+        said.append(f"cells parted by {_DELIMITERS.get(str(dialect.delimiter), repr(dialect.delimiter))}")
+    if dialect.sheet is not None:
+        said.append(f"sheet {dialect.sheet!r}")
+    return ", ".join(said)
 
 
 def _tally(calls: Mapping[str, int], waited_seconds: float) -> Tally:
@@ -640,6 +723,26 @@ async def _numbering(options: IngestOptions) -> Numbering | None:
     except ImportError:
         asked = "a region" if options.region is not None else "a strict check of numbers"
         raise SourceError(f"{asked} needs the extra phone: pip install 'kore-campaign-async[phone]'") from None
+
+
+def _size(known: Sequence[Scan]) -> int:
+    return sum(one.size for one in known)
+
+
+def _found_out(source: Source, known: Sequence[Scan] | None) -> tuple[Dialect, ...]:
+    """How each file is read, with what only all of it told."""
+    if known is None:
+        return source.dialects
+    return tuple(
+        dialect if dialect.encoding is not None else evolve(dialect, encoding=one.encoding)
+        for dialect, one in zip(source.dialects, known, strict=True)
+    )
+
+
+def _source_digest(known: Sequence[Scan] | None) -> str | None:
+    if not known:
+        return None
+    return known[0].sha256 if len(known) == 1 else _digest(" ".join(one.sha256 for one in known))
 
 
 def _digest(text: str) -> str:

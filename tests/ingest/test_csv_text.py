@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from kore_campaign_async.ingest.records import Broken
 from kore_campaign_async.ingest.sources import csv_text
-from kore_campaign_async.ingest.sources.csv_text import CELL_CHARACTERS, CsvRecords, clean_cells, plain_cells
+from kore_campaign_async.ingest.sources.csv_text import (
+    CELL_CHARACTERS,
+    DELIMITERS,
+    CsvRecords,
+    clean_cells,
+    plain_cells,
+)
 
 MEGABYTES_10 = 10 << 20
 
@@ -24,13 +30,13 @@ def lines_of(text: str) -> list[str]:
     return list(io.StringIO(text, newline=""))
 
 
-def read(text: str, *, at_once: int = 500) -> list[list[str] | Broken]:
+def read(text: str, *, at_once: int = 500, delimiter: str = ",") -> list[list[str] | Broken]:
     """Read a whole text, so many lines at once."""
-    return read_lines(lines_of(text), (at_once for _ in iter(int, 1)))
+    return read_lines(lines_of(text), (at_once for _ in iter(int, 1)), delimiter)
 
 
-def read_lines(lines: list[str], sizes: Iterable[int]) -> list[list[str] | Broken]:
-    records, found, start = CsvRecords(), list[list[str] | Broken](), 0
+def read_lines(lines: list[str], sizes: Iterable[int], delimiter: str = ",") -> list[list[str] | Broken]:
+    records, found, start = CsvRecords(delimiter), list[list[str] | Broken](), 0
     steps = iter(sizes)
     while start < len(lines):
         size = next(steps)
@@ -48,11 +54,12 @@ def whole(records: list[list[str] | Broken]) -> list[list[str]]:
     return [record for record in records if not isinstance(record, Broken)]
 
 
-cells = st.text(st.sampled_from("ab é€😀,\"\n\r\0;\t\u2028'\\") | st.characters(codec="utf-8"), max_size=8)
+cells = st.text(st.sampled_from("ab é€😀,\"\n\r\0;|\t\u2028'\\") | st.characters(codec="utf-8"), max_size=8)
 tables = st.lists(st.lists(cells, max_size=5), max_size=25)
 dialects = st.fixed_dictionaries(
     {
         "lineterminator": st.sampled_from(["\n", "\r\n", "\r"]),
+        "delimiter": st.sampled_from(DELIMITERS),
         "quoting": st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     }
 )
@@ -71,11 +78,12 @@ def test_it_reads_what_the_stdlib_reads(
     text = file.getvalue()
     if not end_kept:
         text = text.removesuffix(dialect["lineterminator"])
-    expected = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    delimiter = dialect["delimiter"]
+    expected = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     assert expected == [row for row in quoted if row]
 
-    assert read_lines(lines_of(text), (size for _ in iter(int, 1) for size in sizes)) == expected
-    assert read(text) == expected
+    assert read_lines(lines_of(text), (size for _ in iter(int, 1) for size in sizes), delimiter) == expected
+    assert read(text, delimiter=delimiter) == expected
 
 
 @given(st.text(st.sampled_from('a,"\n'), max_size=60), st.lists(st.integers(1, 4), min_size=1, max_size=5))
@@ -222,7 +230,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
     """How many characters the reader was given for a text, all readings together; a hundredfold ends the test."""
     given_characters = bound = 0
 
-    def reader(lines: Iterable[str]) -> Iterator[list[str]]:
+    def reader(lines: Iterable[str], **dialect: str) -> Iterator[list[str]]:
         def counted() -> Iterator[str]:
             nonlocal given_characters
             for line in lines:
@@ -230,7 +238,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
                 assert given_characters <= bound, "the text is read over and over"
                 yield line
 
-        return csv.reader(counted())
+        return csv.reader(counted(), **dialect)
 
     monkeypatch.setattr(csv_text, "csv", types.SimpleNamespace(reader=reader, Error=csv.Error))
 

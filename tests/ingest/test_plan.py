@@ -116,6 +116,7 @@ async def test_the_shell_shows_the_plan_and_the_budget(tmp_path: Path) -> None:
         dry = await kore_campaign(*args, "--dry-run", env=sandbox.environment, cwd=tmp_path)
         assert "a push takes 130 contacts in 130 batches, 132 calls, 0.0 MB; 0:01 at least, under 100/1" in dry.out
         said = await kore_campaign(*args, env=sandbox.environment, cwd=tmp_path)
-        assert said.err.startswith("about 130 contacts in about 130 batches, 132 calls; 0:01 at least, under 100/1\n")
+        planned = "about 130 contacts in about 130 batches, 132 calls; 0:01 at least, under 100/1"
+        assert said.err.startswith(f"columns: 'phone' → phoneNumber\n{planned}\n")
         assert re.search(r"[0-9]+% of the account's limit used; a call waited [0-9.]+ s for it", said.out)
         assert (said.status, sandbox.calls["addContacts"]) == (0, 130)

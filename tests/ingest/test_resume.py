@@ -198,7 +198,7 @@ async def test_a_journal_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_journal_of_an_older_format_is_migrated(tmp_path: Path) -> None:
-    """Format 1 did not know `isolate`: its run goes on, without it, in the format of today."""
+    """Format 1 knew neither `isolate` nor how files are read: its run goes on as it began, in the format of today."""
     source = write(tmp_path / "c.csv", range(1000))
     async with Sandbox(rate=None, job_seconds=0) as sandbox:
         stored = sandbox.make_list("R")
@@ -213,6 +213,10 @@ async def test_a_journal_of_an_older_format_is_migrated(tmp_path: Path) -> None:
                 older = {name: value for name, value in orjson.loads(options).items() if name != "isolate"}
                 assert len(older) == len(orjson.loads(options)) - 1
                 connection.execute("UPDATE setting SET value = ? WHERE name = 'options'", (orjson.dumps(older),))
+                (given,) = connection.execute("SELECT value FROM setting WHERE name = 'source'").fetchone()
+                older = orjson.loads(given)
+                del older["files"]
+                connection.execute("UPDATE setting SET value = ? WHERE name = 'source'", (orjson.dumps(older),))
                 connection.execute("PRAGMA user_version = 1")
             report = await resume_ingest(client, tmp_path / "run")
             with contextlib.closing(sqlite3.connect(tmp_path / "run" / JOURNAL)) as connection:

@@ -24,7 +24,7 @@ from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
 from kore_campaign_async.ingest.records import Broken, Cells, Record, Settled, Slice, State
-from kore_campaign_async.ingest.sources import csv_file
+from kore_campaign_async.ingest.sources import csv_file, rows
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Source
 from kore_campaign_async.ingest.sources.blocks import Blocks
 from kore_campaign_async.ingest.sources.csv_file import CsvFile
@@ -168,9 +168,10 @@ def test_all_lines_at_once_and_each_with_care_end_the_same(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_file, "SLICE_RECORDS", at_once)
+        patch.setattr(rows, "SLICE_RECORDS", at_once)
         quickly = asyncio.run(judged())
         for name in ("plain_cells", "clean_cells"):
-            patch.setattr(csv_file, name, lambda _, _width: None)
+            patch.setattr(csv_file, name, lambda *_: None)
         assert asyncio.run(judged()) == quickly
 
 

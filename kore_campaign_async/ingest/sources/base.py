@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import orjson
+from attrs import frozen
 
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.matching import usual_field
@@ -25,6 +26,21 @@ MAPPING_COLUMNS: Final = (*wire.CONTACT_FIELDS, "record")
 _OUTCOME_COLUMNS: Final = ("row", "reason")
 
 
+@frozen
+class Dialect:
+    """How a file is read; None is what is found out.
+
+    Attributes:
+        encoding: of its text, as Python names it.
+        delimiter: what parts the cells of a line.
+        sheet: of a workbook.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    sheet: str | None = None
+
+
 class Source(Protocol):
     """A source of contacts, read once from its beginning.
 
@@ -34,6 +50,7 @@ class Source(Protocol):
         header: the names of its columns, after `open`; None where records are mappings.
         columns: what outcome files show of a record, after `open`.
         notices: what a person should know of how it is read, after `open`.
+        dialects: how each of its files is read, after `open`, as far as that is found out by then.
         yields_tables: whether a slice can be one of a table, after `open`.
         total: how many records it has, after `open`, where it knows before they are read.
     """
@@ -43,6 +60,7 @@ class Source(Protocol):
     header: tuple[str, ...] | None
     columns: tuple[str, ...]
     notices: tuple[str, ...]
+    dialects: tuple[Dialect, ...]
     yields_tables: bool
     total: int | None
 
@@ -102,6 +120,7 @@ class MappingSource:
 
     yields_tables = False
     total: int | None = None
+    dialects: tuple[Dialect, ...] = (Dialect(),)
 
     def __init__(self, name: str, path: Path | None = None) -> None:
         self.name = name
@@ -121,6 +140,22 @@ class MappingSource:
     def fields(self, record: Record) -> Mapping[str, Any]:
         """The mapping itself; of a record that could not be read, its text."""
         return record if isinstance(record, Mapping) else {"record": mapping_cells(record)[-1]}
+
+
+def cells_of(record: Record) -> Sequence[str]:
+    """A record of a file as the cells of its columns."""
+    if isinstance(record, Broken):
+        return [record.text]
+    return record if isinstance(record, list) else mapping_cells(record)
+
+
+def cells_by_name(record: Record, columns: Sequence[str]) -> Mapping[str, Any]:
+    """A record's cells by column; those behind the last column, by their number."""
+    if isinstance(record, Mapping):
+        return record
+    cells = cells_of(record)
+    names = [*columns, *(str(index + 1) for index in range(len(columns), len(cells)))]
+    return dict(zip(names, cells, strict=False))
 
 
 def mapping_cells(record: Record) -> list[str]:

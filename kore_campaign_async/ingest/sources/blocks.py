@@ -5,54 +5,63 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
-import hashlib
 import io
 import os
+import stat
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
-from attrs import frozen
-
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.sources.encodings import UTF_8, Recoder, marked
+from kore_campaign_async.ingest.sources.packed import Raw, is_packed, unpacked
 
 T = TypeVar("T")
 
 BLOCK_BYTES: Final = 1 << 18
 _BLANK_BYTES: Final = 1 << 20
-_FINGERPRINT_BYTES: Final = 1 << 20
 #: A longer line is cut off here; what it loses is no cell that the API would take.
 LINE_CHARACTERS: Final = 16 << 20
 
-_OTHER_ENCODINGS: Final = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
-)
-
 
 class Blocks:
-    """Reads a file, or standard input for `-`, in blocks.
+    """Reads a file, or standard input for `-`, in blocks: unpacked, and in UTF-8.
 
     Args:
         path: the file.
+        encoding: of its text. Without one it is what a byte order mark says, else the guess.
+        guess: tells the encoding by all of the file's bytes. It is asked where the first byte is read that is not
+            ASCII; without it the text is UTF-8.
+
+    Attributes:
+        path: the file; None for what can't be read again.
+        encoding: of its text; None as long as nothing was read that tells.
+        is_packed: whether what is read is unpacked first.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(
+        self, path: Path | None, encoding: str | None = None, guess: Callable[[], Awaitable[str]] | None = None
+    ) -> None:
         self.name = "standard input" if path is None else str(path)
         self.path = path
+        self.encoding = encoding
+        self.is_packed = False
+        self._guess = guess
         self._file: BinaryIO | None = None
+        self._raw: Raw | None = None
+        self._unpacked: Callable[[int], bytes] = lambda _: b""
+        self._recoder: Recoder | None = None
+        self._is_first = True
         self._size = 0
-        self._read = 0
 
     async def open(self) -> bytes:
         """Open it and return its first bytes, with some behind leading blanks; SourceError tells what is wrong."""
         try:
             self._file = await in_thread(self._opened, unwanted=self._let_go)
+            await in_thread(self._begin)
             first = block = await self.read()
             # A pipe can hand over blank lines first, which don't tell what follows.
             while block and not first.removeprefix(codecs.BOM_UTF8).strip() and len(first) < _BLANK_BYTES:
@@ -60,9 +69,6 @@ class Blocks:
                 first += block
         except OSError as error:
             raise SourceError(f"{self.name} can't be read: {error.strerror}") from None
-        for mark, encoding in _OTHER_ENCODINGS:
-            if first.startswith(mark):
-                raise SourceError(f"{self.name} is written in {encoding}; save it as UTF-8")
         return first
 
     def _opened(self) -> BinaryIO:
@@ -71,25 +77,53 @@ class Blocks:
                 raise SourceError("there is no standard input")
             return sys.stdin.buffer
         file = self.path.open("rb", buffering=0)
-        self._size = os.fstat(file.fileno()).st_size
+        about = os.fstat(file.fileno())
+        self._size = about.st_size
+        if not stat.S_ISREG(about.st_mode):
+            self.path = None  # a pipe with a name
         return file
 
+    def _begin(self) -> None:
+        assert self._file is not None  # noqa: S101  it was opened
+        self._raw = Raw(self._file)
+        self.is_packed = is_packed(self._raw.beginning())
+        self._unpacked = unpacked(self._raw, self.name, at_once=self.path is None)
+        self._set_encoding(self.encoding)
+
+    def _set_encoding(self, encoding: str | None) -> None:
+        self.encoding = encoding
+        self._recoder = None if encoding in {None, UTF_8} else Recoder(encoding)
+
     async def read(self, most: int = BLOCK_BYTES) -> bytes:
-        """Return the next block of at most so many bytes, empty at the end; SourceError if reading fails."""
-        file = self._file
-        if file is None:
+        """Return the next block of about so many bytes, empty at the end; SourceError if reading fails."""
+        if self._file is None:
             return b""
-        # A pipe hands over what is there; waiting for a whole block would hold back a slow one.
-        read = getattr(file, "read1", file.read)
         try:
-            block = bytes(await in_thread(lambda: read(most)))
+            block = await in_thread(lambda: self._next(most))
         except OSError as error:
             raise SourceError(f"{self.name} can't be read any further: {error.strerror}") from None
-        self._read += len(block)
+        # All that was read before is ASCII, which is the same in both.
+        if self.encoding is None and not block.isascii():
+            self._set_encoding(UTF_8 if self._guess is None else await self._guess())
+            if self._recoder is not None:
+                block = self._recoder.recode(block)
         return block
 
+    def _next(self, most: int) -> bytes:
+        while True:
+            block = self._unpacked(most)
+            if self._is_first and self.encoding is None:
+                self._set_encoding(marked(block))
+            self._is_first = False
+            if self._recoder is None:
+                return block
+            text = self._recoder.recode(block, final=not block)
+            # A block can hold a part of a character and no more.
+            if text or not block:
+                return text
+
     def _let_go(self, file: BinaryIO) -> None:
-        if self.path is not None:
+        if file is not getattr(sys.stdin, "buffer", None):
             file.close()
 
     @property
@@ -99,46 +133,12 @@ class Blocks:
 
     def fraction(self) -> float | None:
         """How much is read; None for a source without a size."""
-        return min(1.0, self._read / self._size) if self._size else None
+        return min(1.0, self._raw.count / self._size) if self._size and self._raw is not None else None
 
     def close(self) -> None:
         """Close the file; standard input stays open."""
         if self._file is not None:
             self._let_go(self._file)
-
-
-@frozen
-class Fingerprint:
-    """What a file is known again by, and how many lines it has.
-
-    Attributes:
-        size: in bytes.
-        sha256: in hexadecimal digits.
-        lines: by their ends, a last one without an end included.
-    """
-
-    size: int
-    sha256: str
-    lines: int
-
-
-async def fingerprint(path: Path) -> Fingerprint:
-    """Read a file through; SourceError if it can't be read."""
-
-    def read() -> Fingerprint:
-        digest, size, ends, last = hashlib.sha256(), 0, 0, b"\n"
-        with path.open("rb", buffering=0) as file:
-            while block := file.read(_FINGERPRINT_BYTES):
-                digest.update(block)
-                size += len(block)
-                ends += block.count(b"\n")
-                last = block[-1:]
-        return Fingerprint(size, digest.hexdigest(), ends + (last != b"\n"))
-
-    try:
-        return await in_thread(read)
-    except OSError as error:
-        raise SourceError(f"{path} can't be read: {error.strerror}") from None
 
 
 class LineCutter:

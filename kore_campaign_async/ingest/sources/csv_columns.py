@@ -8,25 +8,25 @@ that hold a line end, CR alone, NUL, and bytes that are not UTF-8. Needs the ext
 from __future__ import annotations
 
 import codecs
+import functools
 from typing import Final
 
 import polars as pl
 
-from kore_campaign_async.ingest.sources.csv_text import CELL_CHARACTERS
+from kore_campaign_async.ingest.sources.csv_text import CELL_CHARACTERS, COMMA
 
 _NO_CONTROLS: Final = bytes(range(0x20, 0x100))
-_CELL: Final = r'(?:[^",]*|"(?:[^"]|"")*")'
-_REGULAR: Final = rf"^{_CELL}(?:,{_CELL})*$"
 # How blanks beyond ASCII begin in UTF-8.
 _BLANKS: Final = (b"\xc2", b"\xe1", b"\xe2", b"\xe3")
 
 
-def table_of(data: bytes, columns: int) -> tuple[pl.DataFrame, bool] | None:
+def table_of(data: bytes, columns: int, delimiter: str = COMMA) -> tuple[pl.DataFrame, bool] | None:
     """Read lines, the last of which has its end; None if they are not plain.
 
     Args:
         data: the lines.
         columns: how many cells each must have.
+        delimiter: what parts them, an ASCII character.
 
     Returns:
         Columns of text named `0`, `1`, …, none of them null, and whether no cell begins with a blank or holds what
@@ -34,18 +34,18 @@ def table_of(data: bytes, columns: int) -> tuple[pl.DataFrame, bool] | None:
     """
     # One byte is found ten times as fast as two, so two are looked for only where one of them is there.
     returns, quoted = data.count(b"\r") if b"\r" in data else 0, b'"' in data
-    if not _can_be_plain(data, returns) or (quoted and not _is_regular(data)):
+    if not _can_be_plain(data, returns) or (quoted and not _is_regular(data, delimiter)):
         return None
-    frame = _read(data, columns, separator=",", quote_char='"' if quoted else None)
+    frame = _read(data, columns, separator=delimiter, quote_char='"' if quoted else None)
     if frame is None:
         return None
-    separators = data.count(b",")
+    separators = data.count(delimiter.encode())
     if quoted:
-        separators -= frame.select(pl.all().str.count_matches(",", literal=True).sum()).sum_horizontal()[0]
+        separators -= frame.select(pl.all().str.count_matches(delimiter, literal=True).sum()).sum_horizontal()[0]
     # No row was longer, so none is shorter, or blank; a blank line of one column is null.
     if separators != (columns - 1) * len(frame) or frame["0"].null_count():
         return None
-    return frame, not quoted and _is_clean(data, frame, len(frame) + returns)
+    return frame, not quoted and _is_clean(data, frame, len(frame) + returns + separators * (delimiter < " "))
 
 
 def _read(data: bytes, columns: int, *, separator: str, quote_char: str | None) -> pl.DataFrame | None:
@@ -72,25 +72,35 @@ def _can_be_plain(data: bytes, returns: int) -> bool:
     return not data.startswith((b"\n", b"\r", codecs.BOM_UTF8)) and b"\0" not in data
 
 
-def _is_clean(data: bytes, frame: pl.DataFrame, ends: int) -> bool:
+def _is_clean(data: bytes, frame: pl.DataFrame, controls: int) -> bool:
     """Whether no cell begins with a blank, or holds what JSON spells otherwise."""
     if b"\\" in data or any(lead in data for lead in _BLANKS):
         return False
-    if len(data.translate(None, _NO_CONTROLS)) != ends:
+    if len(data.translate(None, _NO_CONTROLS)) != controls:
         return False
     blank = frame.select(pl.any_horizontal(pl.all().str.starts_with(" ").any()))
     return not blank.item()
 
 
-def _is_regular(data: bytes) -> bool:
+@functools.cache
+def _regular(delimiter: str) -> str:
+    """What lines match in which quotes enclose whole cells only."""
+    escaped = f"\\x{ord(delimiter):02x}"
+    cell = rf'(?:[^"{escaped}]*|"(?:[^"]|"")*")'
+    return rf"^{cell}(?:{escaped}{cell})*$"
+
+
+def _is_regular(data: bytes, delimiter: str) -> bool:
     """Whether quotes enclose whole cells only, and no cell holds a line end."""
-    if b"\x01" in data:
+    if b"\x01" in data or delimiter == "\x01":
         return False
     frame = _read(data, 1, separator="\x01", quote_char=None)
     if frame is None:
         return False
+    line = pl.col("0").str
+    line = pl.col("0").str
     text = frame.select(
-        pl.col("0").str.contains(_REGULAR).all().alias("regular"), pl.col("0").str.len_bytes().max().alias("longest")
+        line.contains(_regular(delimiter)).all().alias("regular"), line.len_bytes().max().alias("longest")
     )
     regular, longest = text.row(0)
     return bool(regular) and longest <= CELL_CHARACTERS

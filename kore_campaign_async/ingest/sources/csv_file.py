@@ -1,103 +1,66 @@
-"""A CSV file, or CSV on standard input: UTF-8, commas, a header, any line ends."""
+"""A CSV file, or CSV on standard input: a header, any line ends, and whatever parts its cells."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from typing import Any
+import codecs
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
-from kore_campaign_async import wire
-from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.matching import usual_field
-from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
-from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, SLICE_RECORDS, mapping_cells, written_by_a_run
+from kore_campaign_async.ingest.records import Broken
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
-from kore_campaign_async.ingest.sources.csv_text import CsvRecords, clean_cells, plain_cells
+from kore_campaign_async.ingest.sources.csv_text import COMMA, CsvRecords, clean_cells, heading, plain_cells
+from kore_campaign_async.ingest.sources.encodings import UTF_8, spoken
+from kore_campaign_async.ingest.sources.rows import RowSource
 
 
-class CsvFile:
+class CsvFile(RowSource):
     """Yields a CSV file's records as lists of cells, in the order of its columns.
-
-    A file that a run wrote (its first two columns are exactly `row,reason`) is read without these two, so
-    that it can be mended and pushed again.
 
     Args:
         blocks: the bytes.
         first: the block that was read when they were opened.
+        delimiter: what parts the cells; without one it is found out by the header.
     """
 
-    #: Tells of a file's first record that it is no header, where a file may have none; it may be empty, then.
-    is_headless: Callable[[Sequence[str]], bool] | None = None
-
-    def __init__(self, blocks: Blocks, first: bytes) -> None:
-        self.name = blocks.name
-        self.path = blocks.path
-        self.header: tuple[str, ...] | None = None
-        self.columns: tuple[str, ...] = ()
-        self.notices: tuple[str, ...] = ()
-        self.yields_tables = False
-        self.total: int | None = None
+    def __init__(self, blocks: Blocks, first: bytes, delimiter: str | None = None) -> None:
+        super().__init__(blocks.name, blocks.path)
         self._blocks = blocks
         self._block = first
         self._cutter = LineCutter()
+        self._said_delimiter = delimiter
+        self._delimiter = COMMA
         self._records = CsvRecords()
-        self._stream = self._parsed()
-        self._ahead: list[list[str] | Broken] = []
-        self._ahead_suspect = False
-        self._drop = 0
-        self._row = 1
         self._lines_left = False
-        self._mappings = False
         # About as many as the lines of a slice have.
         self._slice_characters = 1 << 15
 
     async def open(self) -> None:
         """Read the header, and the first record behind it. SourceError tells what is wrong."""
-        async for records, suspect in self._stream:
-            self._ahead += records
-            self._ahead_suspect |= suspect
-            if len(self._ahead) > 1:
-                break
-        if not self._ahead and self.is_headless is None:
-            raise SourceError(f"{self.name} is empty: it needs a header and contacts")
-        header = self._ahead.pop(0) if self._ahead else [wire.PHONE_NUMBER]
-        if isinstance(header, Broken):
-            raise SourceError(f"the header of {self.name} can't be read: it has a quote that never closes")
-        if any("\0" in name or not _is_unicode(name) for name in header):
-            raise SourceError(f"{self.name} is no CSV file in UTF-8: its first line holds other bytes")
-        if self.is_headless is not None and self.is_headless(header):
-            self._ahead.insert(0, header)
-            header = [wire.PHONE_NUMBER]
-        elif not self._ahead and self.is_headless is None:
-            raise SourceError(f"{self.name} has a header and no contacts")
-        self._drop, self.notices = written_by_a_run(self.name, header)
-        self.columns = tuple(header[self._drop :])
-        # Of a source of mappings: each record stands in the last column, as JSON.
-        self._mappings = self._drop > 0 and self.columns == MAPPING_COLUMNS
-        self.header = None if self._mappings else self.columns
+        await self._find_delimiter()
+        await super().open()
+        self.dialects = (Dialect(self._blocks.encoding, self._delimiter),)
 
-    async def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
-        """Yield the records; the event loop gets its turn between two slices."""
-        ahead, self._ahead = self._ahead, []
-        for part in _parts(ahead):
-            yield self._slice(part, suspect=self._ahead_suspect)
-        async for records, suspect in self._stream:
-            for part in _parts(records):
-                yield self._slice(part, suspect=suspect)
-
-    def _slice(self, part: Sequence[list[str] | Broken], *, suspect: bool) -> Slice:
-        """A slice of the source's own records, without what a run added to them."""
-        row = self._row
-        self._row += len(part)
-        if not self._drop:
-            return Slice(row, part, suspect)
-        own = [record if isinstance(record, Broken) else record[self._drop :] for record in part]
-        # JSON can spell what its line does not show.
+    def _no_text(self) -> str:
+        encoding = spoken(self._blocks.encoding or UTF_8)
         return (
-            Slice(row, [_unpacked(record) for record in own], suspect=True)
-            if self._mappings
-            else Slice(row, own, suspect)
+            f"is no CSV file in {encoding}: its first line holds other bytes; name its encoding with --encoding, such"
+            " as utf-16"
         )
+
+    async def _find_delimiter(self) -> None:
+        final = False
+        while True:
+            text = self._block.removeprefix(codecs.BOM_UTF8)
+            found = heading(text.decode("utf-8", "surrogateescape"), final=final)
+            if found is not None:
+                break
+            more = await self._blocks.read()
+            final = not more
+            self._block += more
+        self._delimiter = self._said_delimiter or found.delimiter
+        self._records = CsvRecords(self._delimiter)
+        self._block = text[found.skipped :] if found.skipped else self._block
 
     async def _parsed(self) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
         while self._block:
@@ -123,7 +86,7 @@ class CsvFile:
             part = text[start:end]
             start = end
             width = self._width
-            cells = None if width is None or self._records.is_open else plain_cells(part, width)
+            cells = None if width is None or self._records.is_open else plain_cells(part, width, self._delimiter)
             self._lines_left = start < len(text)
             if cells is not None:
                 yield cells, False
@@ -159,57 +122,10 @@ class CsvFile:
             cells = None if suspect or self._width is None else clean_cells(records, self._width)
             yield records if cells is None else cells, suspect
 
-    def rest(self) -> Sequence[Record]:
-        """Nothing: a file's records are taken slice by slice."""
-        return ()
-
     def fraction(self) -> float | None:
         """How much of the file is read."""
         return self._blocks.fraction()
 
-    def cells(self, record: Record) -> Sequence[str]:
-        """A record's cells as they stood in the file."""
-        if isinstance(record, Broken):
-            return [record.text]
-        return record if isinstance(record, list) else mapping_cells(record)
-
-    def fields(self, record: Record) -> Mapping[str, Any]:
-        """A record's cells by column; those behind the last column, by their number."""
-        if isinstance(record, Mapping):
-            return record
-        cells = self.cells(record)
-        names = [*self.columns, *(str(index + 1) for index in range(len(self.columns), len(cells)))]
-        return dict(zip(names, cells, strict=False))
-
     def close(self) -> None:
         """Close the file."""
         self._blocks.close()
-
-
-def _parts(items: Sequence[list[str] | Broken]) -> Iterator[Sequence[list[str] | Broken]]:
-    if 0 < len(items) <= SLICE_RECORDS:
-        yield items
-        return
-    for start in range(0, len(items), SLICE_RECORDS):
-        yield items[start : start + SLICE_RECORDS]
-
-
-def _unpacked(cells: list[str] | Broken) -> Record:
-    """A mapping that a run wrote: its known fields as the cells say, all else as its JSON does."""
-    if isinstance(cells, Broken):
-        return cells
-    padded = cells + [""] * (len(MAPPING_COLUMNS) - len(cells))
-    try:
-        record = wire.loads(padded[-1]) if padded[-1] else {}
-    except ValueError:
-        record = None
-    if not isinstance(record, dict):
-        return Broken(BAD_ROW, padded[-1])
-    known = {name: cell for name, cell in zip(wire.CONTACT_FIELDS, padded, strict=False) if cell}
-    if not known:
-        return record
-    return {name: value for name, value in record.items() if usual_field(name) not in wire.CONTACT_FIELDS} | known
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -17,22 +17,22 @@ from kore_campaign_async.ingest.sources.plain_parts import PlainParts
 class CsvTables(CsvFile):
     """Yields slices of tables wherever the file is plain for megabytes. Needs the extra `tables`."""
 
-    def __init__(self, blocks: Blocks, first: bytes) -> None:
-        super().__init__(blocks, first)
+    def __init__(self, blocks: Blocks, first: bytes, delimiter: str | None = None) -> None:
+        super().__init__(blocks, first, delimiter)
         self._plain = PlainParts(blocks, self._cutter)
 
     async def open(self) -> None:
         """Read the header. SourceError tells what is wrong."""
         await super().open()
-        # Records of a run's file of mappings are not columns.
-        self.yields_tables = not self._mappings
+        # Records of a run's file of mappings are not columns, and what parts a table's cells is a byte.
+        self.yields_tables = not self._mappings and self._delimiter.isascii()
 
     def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
         return one_ahead(self._slices())
 
     async def _slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
-        read = partial(table_of, columns=self._drop + len(self.columns))
+        read = partial(table_of, columns=self._drop + len(self.columns), delimiter=self._delimiter)
         async with aclosing(super().slices()) as slices:
             async for part in slices:
                 yield part

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from itertools import accumulate, chain, islice
 from typing import Final
 
+from attrs import frozen
+
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.records import UNCLOSED_QUOTE, VALUE_TOO_LONG, Broken, Cells
 
@@ -23,19 +25,67 @@ OPEN_RECORD_CHARACTERS: Final = 1 << 18
 # Behind the last line, to see whether a quote is open there. No decoded file holds this character.
 _END: Final = "\udfff"
 
-# A quote opens a cell only where a cell begins.
-_QUOTED = re.compile(r'(?:^|[,\n\r])"([^"]*(?:""[^"]*)*)')
+#: What parts the cells of a line, the most usual one first.
+DELIMITERS: Final = (",", ";", "\t", "|")
+COMMA: Final = DELIMITERS[0]
+# Excel's own way to say it, on a line before the header.
+_SAID: Final = re.compile(r'"?sep=([^"\w\s]|\t)"?(?:\r\n|\r|\n)', re.IGNORECASE)
+# A quoted cell, whole or still open; a quote opens a cell only where a cell begins.
+_QUOTED_CELL: Final = re.compile(r'(?:(?<=[,;\t|\n\r])|^)"[^"]*(?:""[^"]*)*(?:"|$)')
+_HEADER_LINE: Final = re.compile(r"\s*?([^\r\n]*\S[^\r\n]*)([\r\n])?")
+_HEADER_CHARACTERS: Final = 1 << 16
+
+
+@frozen
+class Heading:
+    """What a text's beginning tells of its cells.
+
+    Attributes:
+        delimiter: what parts them.
+        skipped: how many characters stand before the header, since they only say so.
+    """
+
+    delimiter: str
+    skipped: int = 0
+
+
+def heading(text: str, *, final: bool) -> Heading | None:
+    """Find out by its header what parts the cells of a text; None as long as more of it is needed.
+
+    It is what stands there most often outside of quotes, of comma, semicolon, tab and bar, in this order where two
+    stand equally often; a comma where none does, and in files that a run wrote. A line `sep=;` says it for all.
+
+    Args:
+        text: the beginning, without a byte order mark.
+        final: whether there is no more of it.
+    """
+    final = final or len(text) >= _HEADER_CHARACTERS
+    if (said := _SAID.match(text)) is not None:
+        return Heading(said[1], said.end())
+    line = _HEADER_LINE.match(_QUOTED_CELL.sub('"', text[:_HEADER_CHARACTERS].lstrip("\r\n")))
+    if not final and (line is None or line[2] is None):
+        return None
+    header = "" if line is None else line[1]
+    if header == "row,reason" or header.startswith("row,reason,"):
+        return Heading(COMMA)
+    return Heading(max(DELIMITERS, key=header.count))
 
 
 class CsvRecords:
     """Turns lines into records; a record that the lines leave open is kept for the next call.
 
+    Args:
+        delimiter: what parts their cells.
+
     Attributes:
         plain: whether each record of the last call stood on a line of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, delimiter: str = COMMA) -> None:
         self.plain = True
+        self._delimiter = delimiter
+        # A quote opens a cell only where a cell begins.
+        self._quoted = re.compile(rf'(?:^|[{re.escape(delimiter)}\n\r])"([^"]*(?:""[^"]*)*)')
         self._kept: list[str] = []
 
     @property
@@ -51,7 +101,7 @@ class CsvRecords:
             final: whether the source ends with them.
         """
         lines, self._kept = self._kept + lines, []
-        rows = _one_a_line(lines)
+        rows = _one_a_line(lines, self._delimiter)
         self.plain = rows is not None
         return [row for row in rows if row] if rows is not None else self._carefully(lines, final=final)
 
@@ -62,11 +112,11 @@ class CsvRecords:
         while start < len(lines):
             if start < torn_until:
                 # What was part of a torn record is read line by line, so that no line is read ever again.
-                rows = _one_a_line(lines[start : start + 1])
+                rows = _one_a_line(lines[start : start + 1], self._delimiter)
                 records += [row for row in rows if row] if rows is not None else [_torn(UNCLOSED_QUOTE, lines[start])]
                 start += 1
                 continue
-            reader = csv.reader(chain(islice(lines, start, None), (_END,)))
+            reader = csv.reader(chain(islice(lines, start, None), (_END,)), delimiter=self._delimiter)
             offset = start
             reason: str | None = None
             while start < len(lines) and reason is None:
@@ -77,7 +127,7 @@ class CsvRecords:
                 end = offset + reader.line_num
                 is_open = end > len(lines) and reason is None
                 if (reason or is_open or max(map(len, row), default=0) > CELL_CHARACTERS) and (
-                    at := _line_of_long_quote(lines, start, end)
+                    at := self._line_of_long_quote(lines, start, end)
                 ) is not None:
                     reason, torn_until = UNCLOSED_QUOTE, at
                 elif is_open:
@@ -93,8 +143,16 @@ class CsvRecords:
                 start += 1
         return records
 
+    def _line_of_long_quote(self, lines: list[str], start: int, end: int) -> int | None:
+        """The line between these two on which a quoted cell begins that is longer than 64 KiB."""
+        for match in self._quoted.finditer("".join(lines[start:end])):
+            if len(match[1]) > CELL_CHARACTERS:
+                ends = accumulate(map(len, lines[start:end]))
+                return start + next(index for index, after in enumerate(ends) if match.start(1) <= after)
+        return None
 
-def plain_cells(text: str, width: int) -> Cells | None:
+
+def plain_cells(text: str, width: int, delimiter: str = COMMA) -> Cells | None:
     """The records of whole lines; None if the text needs a closer look.
 
     They are what `CsvRecords` would make of the lines, each a record of so many cells. No cell holds anything that
@@ -105,7 +163,7 @@ def plain_cells(text: str, width: int) -> Cells | None:
     if '"' in text or "\r" in text or "\\" in text or not text.endswith("\n"):
         return None
     # A cell for each line's end shows whether all lines have equally many.
-    cells = text.replace("\n", ",\n,").split(",")
+    cells = text.replace("\n", f"{delimiter}\n{delimiter}").split(delimiter)
     lines = len(cells) // (width + 1)
     if len(cells) != lines * (width + 1) + 1 or cells[width :: width + 1] != ["\n"] * lines:
         return None
@@ -115,7 +173,9 @@ def plain_cells(text: str, width: int) -> Cells | None:
         return None
     if not _are_short(text) and max(map(len, cells)) > wire.CHARACTERS_A_VALUE:
         return None
-    return Cells(cells, width) if _escapes(text) == lines else None
+    if _escapes(text) != lines * (1 + (width - 1) * _escapes(delimiter)):
+        return None
+    return Cells(cells, width)
 
 
 def clean_cells(records: Sequence[list[str] | Broken], width: int) -> Cells | None:
@@ -154,24 +214,15 @@ def _are_short(text: str) -> bool:
     return True
 
 
-def _one_a_line(lines: list[str]) -> list[list[str]] | None:
+def _one_a_line(lines: list[str], delimiter: str) -> list[list[str]] | None:
     """A record for each line; None if a cell goes over a line's end, or is too long."""
     if max(map(len, lines), default=0) > CELL_CHARACTERS:
         return None
     try:
-        rows = list(csv.reader(chain(lines, (_END,))))
+        rows = list(csv.reader(chain(lines, (_END,)), delimiter=delimiter))
     except csv.Error:
         return None
     return rows[:-1] if len(rows) == len(lines) + 1 else None
-
-
-def _line_of_long_quote(lines: list[str], start: int, end: int) -> int | None:
-    """The line between these two on which a quoted cell begins that is longer than 64 KiB."""
-    for match in _QUOTED.finditer("".join(lines[start:end])):
-        if len(match[1]) > CELL_CHARACTERS:
-            ends = accumulate(map(len, lines[start:end]))
-            return start + next(index for index, after in enumerate(ends) if match.start(1) <= after)
-    return None
 
 
 def _torn(reason: str, line: str) -> Broken:

@@ -15,7 +15,7 @@ import polars as pl
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Record, TableSlice
-from kore_campaign_async.ingest.sources.base import one_ahead, written_by_a_run
+from kore_campaign_async.ingest.sources.base import Dialect, one_ahead, written_by_a_run
 from kore_campaign_async.ingest.sources.blocks import in_thread
 
 _SLICE_ROWS: Final = 1 << 15
@@ -34,6 +34,7 @@ class Tables:
     """
 
     yields_tables = True
+    dialects: tuple[Dialect, ...] = (Dialect(),)
 
     def __init__(self, given: pl.DataFrame | pl.LazyFrame, name: str, path: Path | None = None) -> None:
         self.name = name
