@@ -160,8 +160,8 @@ def lists(**settings: Any) -> None:
 def push(**settings: Any) -> None:
     """Push the contacts of every SOURCE into a contact list, and account for every one.
 
-    A SOURCE is a CSV, NDJSON, XLSX, Parquet or Arrow file, also packed by gzip or zstd, a pattern such as
-    'exports/*.csv', or - for standard input. Rows are numbered on through all files. The exit status is 0 if
+    A SOURCE is a CSV or NDJSON file, also packed by gzip or zstd, an XLSX, Parquet or Arrow file, a pattern such
+    as 'exports/*.csv', or - for standard input. Rows are numbered on through all files. The exit status is 0 if
     every contact was accepted or left out on purpose, 1 if some were rejected or refused, 3 if some are uncertain,
     4 if the run was stopped early, and 2 if something was wrong and nothing was sent.
     """
