@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,9 @@ from kore_campaign_async.ingest.normalise import Numbering, clean_number, text_o
 from kore_campaign_async.ingest.records import Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.screening import Barred
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS
+from kore_campaign_async.ingest.sources.encodings import UTF_8
 from kore_campaign_async.ingest.sources.opening import open_source
+from kore_campaign_async.ingest.sources.scanning import scan
 
 _SHOWN_CHARACTERS: Final = 40
 _MANY: Final = 2
@@ -69,7 +72,7 @@ def _of_the_shape(text: str) -> Sequence[str]:
 
 async def _read_file(path: Path, found: _Found) -> None:
     try:
-        source = await open_source(path, is_headless=_is_no_header)
+        source = await open_source(path, (partial(_encoding_of, path),), is_headless=_is_no_header)
         try:
             found.begin(path, source.header)
             async with aclosing(source.slices()) as slices:
@@ -84,6 +87,11 @@ async def _read_file(path: Path, found: _Found) -> None:
         elif not said.startswith("the do-not-contact file"):
             said = f"the do-not-contact file {path}: {said.replace(f' of {path}', '')}"
         raise SourceError(said) from None
+
+
+async def _encoding_of(path: Path) -> str:
+    known = await scan(path)
+    return UTF_8 if known is None else known.encoding
 
 
 def _is_no_header(cells: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import functools
+import gzip
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -87,6 +88,12 @@ async def test_a_csv_file_with_a_number_column(dnc: Path) -> None:
 
 async def test_another_column_may_hold_other_bytes(dnc: Path) -> None:
     dnc.write_bytes(b"phone,name\n+14155550123,Zo\xeb\n")
+    assert await read(dnc) == {14155550123}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8"])
+async def test_files_as_other_programs_write_them(dnc: Path, encoding: str) -> None:
+    dnc.write_bytes(gzip.compress("Prénom;Phone\nZoë;+14155550123\n".encode(encoding)))
     assert await read(dnc) == {14155550123}
 
 
