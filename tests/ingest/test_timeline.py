@@ -36,6 +36,7 @@ CREATE TABLE attempt (
     state TEXT,
     reason TEXT
 );
+INSERT INTO setting VALUES ('client', '{}'), ('options', '{}'), ('source', '{"path": "c.csv"}');
 PRAGMA user_version = 3;
 """
 
@@ -217,8 +218,6 @@ async def test_a_migrated_journal_goes_on_with_times(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / journal.JOURNAL)) as connection, connection:
         connection.executescript(FORMAT_3)
         connection.execute("INSERT INTO attempt VALUES (1, 1, 1, 9, 9, 1, 'ACCEPTED', 0, 'accepted', '')")
-        for name in ("options", "client"):
-            connection.execute("INSERT INTO setting VALUES (?, '{}')", (name,))
     journal.migrate(tmp_path)
     writing = journal.Journal.open(tmp_path, {"rate": ["60/60"]})
     number = await writing.intend(2, range(10, 20), 1)
