@@ -14,6 +14,7 @@ import email.utils
 import html
 import io
 import ipaddress
+import os
 import re
 import ssl
 import time
@@ -576,7 +577,8 @@ def _named(error: Exception) -> str:
     code = getattr(system, "errno", None)
     words = getattr(system, "strerror", None)
     if isinstance(code, int) and isinstance(words, str):
-        return words
+        # asyncio's own words name an address beside it.
+        return os.strerror(code) if code > 0 else words
     return type(error).__name__
 
 

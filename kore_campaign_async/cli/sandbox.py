@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 import signal
 
@@ -37,5 +38,6 @@ async def sandbox_command(*, port: int, rate: tuple[RateLimit, ...], faults: tup
             click.echo("# copy these lines into another terminal; Ctrl-C stops the sandbox", err=True)
             await stopped.wait()
     except OSError as error:
-        asking.fail(f"the sandbox can't be served on port {port}: {error.strerror}", asking.WRONG)
+        why = os.strerror(error.errno) if error.errno else str(error)
+        asking.fail(f"the sandbox can't be served on port {port}: {why}; take another with --port", asking.WRONG)
     return 0
