@@ -54,7 +54,6 @@ from kore_campaign_async.message import Request, Response, Sending
 from kore_campaign_async.models import Contact, ContactList, ContactListUpdate, QueuedJob
 from kore_campaign_async.pace import Pace
 from kore_campaign_async.retrying import CallRetrying, RepeatLimit
-from kore_campaign_async.settings import Settings, read_settings
 
 T = TypeVar("T")
 
@@ -241,7 +240,7 @@ class CampaignClient:
         """
         # The environment holds the secret, and tracebacks can show a frame's locals: both go when this frame ends.
         try:
-            return cls._from(read_settings(environ), settings)
+            return cls._from(environ, None, None, settings)
         finally:
             del environ, settings
 
@@ -266,18 +265,24 @@ class CampaignClient:
             CredentialsError: the credentials are missing or wrong.
         """
         try:
-            return cls._from(read_settings(environ, path=path, profile=profile), settings)
+            return cls._from(environ, path, profile, settings)
         finally:
             del environ, settings
 
     @classmethod
-    def _from(cls, found: Settings, given: Mapping[str, Any]) -> Self:
+    def _from(
+        cls, environ: Mapping[str, str], path: str | Path | None, profile: str | None, given: Mapping[str, Any]
+    ) -> Self:
+        # Who says everything in the program does not pay for its import.
+        from kore_campaign_async.settings import read_settings  # noqa: PLC0415
+
         try:
+            found = read_settings(environ, path=path, profile=profile)
             for warning in found.warnings:
                 logger.warning(warning)
             return cls(**found.arguments(given))
         finally:
-            del given
+            del environ, given
 
     @property
     def proxy(self) -> str | None:

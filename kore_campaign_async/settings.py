@@ -10,7 +10,6 @@ import contextlib
 import difflib
 import os
 import stat
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
@@ -283,6 +282,8 @@ class _Table(dict[str, Any]):
 
 def _read(path: Path) -> _Table:
     """Read the file, and check all keys of all its profiles."""
+    import tomllib  # noqa: PLC0415  only who has a file pays for the import
+
     document: _Table | None = None
     why = ""
     try:

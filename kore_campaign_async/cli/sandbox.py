@@ -35,6 +35,8 @@ async def sandbox_command(*, port: int, rate: tuple[RateLimit, ...], faults: tup
         async with Sandbox(port=port, rate=limit, faults=faults) as sandbox:
             for variable, value in sandbox.environment.items():
                 click.echo(f"export {variable}={shlex.quote(value)}")
+            # A file of settings would overrule them, and lead to an account that is none of the sandbox's.
+            click.echo("unset KORE_CONFIG KORE_PROFILE")
             click.echo("# copy these lines into another terminal; Ctrl-C stops the sandbox", err=True)
             await stopped.wait()
     except OSError as error:
