@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,20 @@ def test_every_key_has_its_variable_and_each_is_read(tmp_path: Path) -> None:
     lines = [f"{key} = {'true' if key == 'trust_env' else json.dumps(word)}" for key, word in words.items()]
     of_file = read_settings({}, path=toml(tmp_path, "\n".join(lines)))
     assert set(of_environ.found) == set(of_file.found) == set(KEYS)
+
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_names_every_key_and_shows_a_file_that_is_one(tmp_path: Path) -> None:
+    rows = re.findall(r"^\| `(KORE_\w+)` \| `(\w+)` \|", README, re.MULTILINE)
+    assert sorted(rows) == sorted((variable(key), key) for key in KEYS)
+    (text,) = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    path = toml(tmp_path, text)
+    assert read_settings({}, path=path).profile == "staging"
+    found = read_settings({}, path=path, profile="production")
+    assert found.text("host") == "https://platform.kore.ai"
+    assert found.text("account_id") == "67777ce93e25326494e90000"
 
 
 # Secrets, and the files that hold them

@@ -11,6 +11,7 @@ import fcntl
 import gc
 import os
 import shlex
+import ssl
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from typing import Any, Final, TypeVar
 
 import jwt
 import pytest
+import trustme
 from attrs import define, evolve, field, frozen
 from click.testing import CliRunner, Result
 from fakes import QUICK_RETRY, Connection, answering, raw_server, reply, said
@@ -64,6 +66,10 @@ class World:
         for name, handler in SERVERS.items():
             server = await self._servers.enter_async_context(raw_server(handler, listening=name != "nobody"))
             self.urls[name] = server.url
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+        server = await self._servers.enter_async_context(raw_server(hanging, tls=context))
+        self.urls["untrusted"] = server.url
         self.urls["no_tls"] = self.urls["no_tls"].replace("http:", "https:")
 
     def stop(self) -> None:
@@ -176,10 +182,15 @@ def twice(world: World) -> None:
     world.sandbox.make_list("Renewals", "Due in July, too")
 
 
-def no_polars(_world: World) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "polars" or ".tables" in name]:
-        del sys.modules[name]
-    sys.modules["polars"] = None  # type: ignore[assignment]
+def without(library: str, ours: str) -> Callable[[World], None]:
+    """As if a library were not installed, for the modules of ours that need it."""
+
+    def remove(_world: World) -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == library or ours in name]:
+            del sys.modules[name]
+        sys.modules[library] = None  # type: ignore[assignment]
+
+    return remove
 
 
 @frozen
@@ -263,6 +274,12 @@ MISTAKES: Final[dict[str, Mistake]] = {
         "can't be reached: Error 111 connecting to 127.0.0.1",
         env={"KORE_SHARED_RATE": "redis://127.0.0.1:9"},
     ),
+    "a shared rate without its extra": M(
+        "lists",
+        "a shared rate needs the extra redis: pip install 'kore-campaign-async[redis]'",
+        env={"KORE_SHARED_RATE": "redis://127.0.0.1:9"},
+        before=without("redis", "budget_redis"),
+    ),
     "another word than yes or no": M(
         "lists", "KORE_TRUST_ENV is 'maybe'; it must be 1 or 0", env={"KORE_TRUST_ENV": "maybe"}
     ),
@@ -306,6 +323,13 @@ MISTAKES: Final[dict[str, Mistake]] = {
     ),
     "https to a server without TLS": M(
         "lists", "no TLS connection could be made", status=1, env={"KORE_HOST": "{no_tls}"}
+    ),
+    "a certificate that nobody trusts": M(
+        "lists",
+        "the server's certificate is not trusted; check KORE_HOST; where a proxy opens TLS, name its authority with"
+        " KORE_CA_BUNDLE",
+        status=1,
+        env={"KORE_HOST": "{untrusted}"},
     ),
     "a page instead of the API": M(
         "lists",
@@ -451,6 +475,9 @@ MISTAKES: Final[dict[str, Mistake]] = {
     "a missing file": M("push no.csv --list Renewals", "no.csv can't be read: No such file or directory"),
     "a directory for a file": M("push . --list Renewals", ". can't be read: Is a directory"),
     "an empty file": M(PUSH, "c.csv is empty: it needs a header and contacts", before=write("c.csv")),
+    "nothing on standard input": M(
+        "push - --list Renewals --run-dir run", "standard input is empty: it needs a header and contacts", given=""
+    ),
     "a header alone": M(PUSH, "c.csv has a header and no contacts", before=write("c.csv", "phone\n")),
     "no number column": M(
         PUSH,
@@ -479,7 +506,7 @@ MISTAKES: Final[dict[str, Mistake]] = {
     "a table without its extra": M(
         "push c.parquet --list Renewals",
         "c.parquet is a Parquet file, which needs the extra tables: pip install 'kore-campaign-async[tables]'",
-        before=lambda world: (write("c.parquet", b"PAR1" * 9)(world), no_polars(world))[0],
+        before=lambda world: (write("c.parquet", b"PAR1" * 9)(world), without("polars", "sources.")(world))[0],
     ),
     "a do-not-contact file that is missing": M(
         f"{PUSH} --suppress dnc", "the do-not-contact file dnc can't be read: No such file or directory"
@@ -543,8 +570,8 @@ def test_a_mistake_gets_its_sentence_and_status(mistake: str, world: World, monk
         done = invoke(one.arguments.format(**names), env, one.given)
     finally:
         sys.modules.update(modules)
-        if sys.modules.get("polars", "") is None:
-            del sys.modules["polars"]
+        for library in [name for name in ("polars", "redis") if sys.modules.get(name, "") is None]:
+            del sys.modules[library]
         if (held := world.urls.pop("held", None)) is not None:
             os.close(int(held))
     assert isinstance(done.exception, SystemExit), done.exception
