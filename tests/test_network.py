@@ -13,13 +13,25 @@ from typing import Any
 
 import pytest
 import trustme
-from attrs import define, field
+from attrs import define, evolve, field
 from cryptography.hazmat.primitives import serialization
-from fakes import TOKEN, Connection, RawRequest, answering, client_for, enveloped, raw_server, reply, shown_by
+from fakes import (
+    QUICK_RETRY,
+    TOKEN,
+    Connection,
+    RawRequest,
+    answering,
+    client_for,
+    enveloped,
+    raw_server,
+    reply,
+    shown_by,
+)
 
 from kore_campaign_async import CampaignClient, Contact, Network, errors
 
 HOST = "kore.invalid"  # which no DNS knows
+HASTY = evolve(QUICK_RETRY, deadline_seconds=0.001)
 LISTS = answering(200, enveloped([]))
 PASSWORD = "p@ss:word of/the proxy"
 QUOTED = "p%40ss%3Aword%20of%2Fthe%20proxy"
@@ -273,7 +285,7 @@ async def test_a_proxy_that_nobody_asked_for_gets_nothing(
 ) -> None:
     async with raw_server(LISTS) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        async with client_for(f"https://{HOST}", network=network) as client:
+        async with client_for(f"https://{HOST}", network=network, retry=HASTY) as client:
             with pytest.raises(errors.ConnectionFailedError, match="the host name was not found"):
                 await client.list_contact_lists()
             assert client.proxy is None
@@ -284,7 +296,7 @@ async def test_a_proxy_that_nobody_asked_for_gets_nothing(
 async def test_no_proxy_excepts_hosts(excepted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", excepted)
-    async with client_for(f"https://{HOST}", network=Network(trust_env=True)) as client:
+    async with client_for(f"https://{HOST}", network=Network(trust_env=True), retry=HASTY) as client:
         assert client.proxy is None
 
 
@@ -314,15 +326,17 @@ async def test_a_proxy_that_refuses_is_told_and_nothing_was_sent(
     async def refuse(connection: Connection) -> None:
         await connection.read_head()
         await connection.write(answer)
+        await connection.reader.read()  # until the client has hung up
 
     async with raw_server(refuse) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", f"//me:{QUOTED}@"))
-        async with client_for(f"https://{HOST}", network=Network(trust_env=True)) as client:
+        async with client_for(f"https://{HOST}", network=Network(trust_env=True), retry=HASTY) as client:
             with pytest.raises(kind) as caught:
                 await _call(client, adding=adding)
         assert caught.value.reason == reason
         assert caught.value.outcome is errors.CallOutcome.NOT_SENT
-        assert (proxy.connections == 1) == (kind is errors.ProxyError)
+        assert caught.value.retryable == (kind is errors.ConnectionFailedError)
+        assert proxy.connections == 1
         shown = shown_by(caught.value, test_file=__file__)
         coded = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
         assert not [text for text in (PASSWORD, QUOTED, coded, TOKEN) if text in shown]
@@ -338,11 +352,11 @@ async def _call(client: CampaignClient, *, adding: bool) -> None:
 async def test_a_proxy_that_is_not_there_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     async with raw_server(LISTS, listening=False) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        async with client_for(f"https://{HOST}", network=Network(trust_env=True)) as client:
+        async with client_for(f"https://{HOST}", network=Network(trust_env=True), retry=HASTY) as client:
             with pytest.raises(errors.ConnectionFailedError, match="no connection to the proxy could be made: "):
                 await client.list_contact_lists()
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
-    async with client_for(f"https://{HOST}", network=Network(trust_env=True)) as client:
+    async with client_for(f"https://{HOST}", network=Network(trust_env=True), retry=HASTY) as client:
         with pytest.raises(errors.ConnectionFailedError, match="the proxy's host name was not found"):
             await client.list_contact_lists()
 

@@ -613,6 +613,7 @@ async def no_way_through(scene: Scene) -> None:
     async def refuse(connection: Connection) -> None:
         given = (await connection.read_head()).headers["Proxy-Authorization"]
         await connection.write(reply(407, given.encode(), {"Proxy-Authenticate": given}))
+        await connection.reader.read()  # until the client has hung up
 
     with pytest.MonkeyPatch.context() as patch:
         async with raw_server(refuse) as proxy:

@@ -231,6 +231,7 @@ async def test_proxies_are_named_without_their_password(tmp_path: Path) -> None:
     async def refuse(connection: Connection) -> None:
         await connection.read_head()
         await connection.write(reply(407, b"<html>"))
+        await connection.reader.read()  # until the client has hung up
 
     async with raw_server(refuse) as proxy:
         url, masked = (proxy.url.replace("//", f"//{user}@") for user in ("me:hidden-word", "***"))

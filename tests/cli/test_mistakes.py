@@ -9,6 +9,7 @@ import asyncio
 import email.utils
 import fcntl
 import gc
+import logging
 import os
 import shlex
 import ssl
@@ -86,6 +87,7 @@ async def off_by_an_hour(connection: Connection) -> None:
 async def refusing_proxy(connection: Connection) -> None:
     await connection.read_head()
     await connection.write(reply(407, PAGE))
+    await connection.reader.read()  # until the client has hung up
 
 
 async def blurting(connection: Connection) -> None:
@@ -134,8 +136,10 @@ def world(servers: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     servers.sandbox.make_list("Keeping", "Keeps them", allow_duplicates=True)
     servers.sandbox.faults = ()
     servers.sandbox.calls.clear()
-    thresholds = gc.get_threshold()
+    thresholds, runs = gc.get_threshold(), logging.getLogger("kore_campaign_async.runs")
+    level = runs.level
     yield servers
+    runs.setLevel(level)
     gc.unfreeze()
     gc.set_threshold(*thresholds)
 
