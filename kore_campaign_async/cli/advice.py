@@ -18,7 +18,7 @@ _ADVICE: Final[tuple[tuple[type[CallError], str], ...]] = (
     (errors.NotFoundError, "check KORE_HOST, KORE_APP_ID and the id; kore-campaign lists shows the lists' ids"),
     (errors.RedirectedError, "check KORE_HOST: it must be the host that answers itself"),
     (errors.RedirectRefusedError, "check KORE_HOST: it must be the host that answers itself"),
-    (errors.ReplyTimeoutError, "try again, with a longer --timeout if that does not help"),
+    (errors.ReplyTimeoutError, "try again in a while; a push takes a longer --timeout"),
     (errors.ConnectionLostError, "try again in a while"),
     (errors.ServerError, "try again in a while"),
     (errors.UnreadableReplyError, "check KORE_HOST"),

@@ -72,7 +72,7 @@ def told(*, failed: int = FAILED, behind: str = "") -> Iterator[None]:
         fail("interrupted; a call that was on its way may have been processed", failed)
 
 
-def tell(error: Exception, *, failed: int = FAILED, wrong: int = WRONG, behind: str = "") -> NoReturn:
+def tell(error: Exception, *, failed: int = FAILED, wrong: int = WRONG, behind: str = "", advice: str = "") -> NoReturn:
     """Say what went wrong in a sentence, and exit.
 
     Args:
@@ -80,12 +80,13 @@ def tell(error: Exception, *, failed: int = FAILED, wrong: int = WRONG, behind: 
         failed: the status where a call or this program failed.
         wrong: the status where a setting or a file is wrong.
         behind: what is said behind the sentence of what failed.
+        advice: what to do about a call that failed; without it, what helps most often.
     """
     if debugging():
         click.echo(_without_secrets(error), err=True, nl=False)
     if isinstance(error, CallError):
         more = DOCTOR if asks_for_doctor(error) else ""
-        fail(f"{error}; {next_step(error)}{more}{behind}", failed)
+        fail(f"{error}; {advice or f'{next_step(error)}{more}'}{behind}", failed)
     if isinstance(error, AccountingError):
         fail(f"{error}; this is a fault of kore-campaign, please report it", STOPPED)
     # Settings that contradict themselves are ValueErrors with a sentence of ours.

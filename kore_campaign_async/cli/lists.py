@@ -9,6 +9,7 @@ import orjson
 
 from kore_campaign_async.cli import asking
 from kore_campaign_async.config import RetryPolicy
+from kore_campaign_async.errors import MaybeProcessedError
 
 # Who waits at a terminal would rather know than wait for a minute, as a run does.
 _PATIENCE: Final = RetryPolicy(deadline_seconds=10.0)
@@ -38,7 +39,11 @@ async def lists_command(*, as_json: bool) -> int:
 async def create_command(*, name: str, description: str, allow_duplicates: bool, as_json: bool) -> int:
     """Create a contact list called NAME (1 to 48 characters)."""
     async with asking.client(retry=_PATIENCE) as client:
-        made = await client.create_contact_list(name, description, allow_duplicates=allow_duplicates)
+        try:
+            made = await client.create_contact_list(name, description, allow_duplicates=allow_duplicates)
+        except MaybeProcessedError as error:
+            advice = "the list may have been made: look with kore-campaign lists before you try again"
+            asking.tell(error, advice=advice)
     if as_json:
         _print_json(made.raw)
     else:

@@ -357,6 +357,13 @@ MISTAKES: Final[dict[str, Mistake]] = {
     "a server that is down": M(
         "lists", "503: the server failed (down for maintenance)", status=1, env={"KORE_HOST": "{failing}"}
     ),
+    "a list that may have been made": M(
+        "create Renewals --description x",
+        "503: the server failed (down for maintenance); the list may have been made: look with kore-campaign lists"
+        " before you try again",
+        status=1,
+        env={"KORE_HOST": "{failing}"},
+    ),
     "a push to a page": M(
         PUSH,
         "stands in the way; kore-campaign doctor tells more; nothing was sent",
