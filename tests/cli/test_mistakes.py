@@ -524,7 +524,7 @@ MISTAKES: Final[dict[str, Mistake]] = {
     ),
     "a do-not-contact line without a number": M(
         f"{PUSH} --suppress dnc",
-        "the do-not-contact file dnc holds no phone number in line 2: 'nobody'; mend or remove the line",
+        "the do-not-contact file dnc holds no phone number in row 2: 'nobody'; mend or remove it",
         before=write("dnc", "+14155550101\nnobody\n"),
     ),
     # The run directory
