@@ -435,7 +435,7 @@ MISTAKES: Final[dict[str, Mistake]] = {
     "an unknown command": M("pusj c.csv", "No such command 'pusj'"),
     "a misspelt flag": M("push c.csv --lst Renewals", "No such option '--lst'"),
     "no list named": M("push c.csv", "Missing option '--list'"),
-    "no source named": M("push --list Renewals", "Missing argument 'SOURCE'"),
+    "no source named": M("push --list Renewals", "Missing argument 'SOURCE"),
     "no contacts in a call": M(f"{PUSH} --max-contacts 0", "Invalid value for '--max-contacts': 0 is not in the range"),
     "a rate that is none": M(f"{PUSH} --rate fast", "a rate is written CALLS/SECONDS, such as 60/60"),
     "two rates that exclude each other": M(f"{PUSH} --rate none --rate 1/1", "the rate none stands alone"),
