@@ -7,6 +7,7 @@ transport, at the moment the header is written.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import inspect
 import time
@@ -20,6 +21,7 @@ from kore_campaign_async.errors import CredentialsError
 ALGORITHMS: Final = ("HS256", "HS384", "HS512", "RS256", "RS512")
 _MASK: Final = "***"
 _LEAST_LIFETIME_SECONDS: Final = 10
+_YEAR_9999: Final = 253_370_764_800  # later dates can't be written
 
 
 class _Guarded:
@@ -34,7 +36,7 @@ class _Guarded:
         raise TypeError(f"a {type(self).__name__} can't be pickled: it holds a secret")
 
 
-class _Secret(_Guarded):
+class Secret(_Guarded):
     """A text that only `reveal` shows."""
 
     __slots__ = ("_text",)
@@ -47,10 +49,28 @@ class _Secret(_Guarded):
         return self._text
 
 
-class Token(_Secret):
+class Token(Secret):
     """A token for the `auth` header; only `reveal` shows it."""
 
     __slots__ = ()
+
+    @property
+    def claims(self) -> dict[str, Any] | None:
+        """What a JSON Web Token claims, unverified; None of what is none."""
+        try:
+            _, payload, _ = self.reveal().split(".")
+            claims = wire.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        except ValueError:
+            return None
+        return claims if isinstance(claims, dict) else None
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it expires, in epoch seconds; None where it does not tell."""
+        expires = (self.claims or {}).get("exp")
+        if isinstance(expires, bool) or not isinstance(expires, int | float) or not 0 < expires < _YEAR_9999:
+            return None
+        return float(expires)
 
     def __init__(self, text: str) -> None:
         # A line end would end the header; a blank or a non-ASCII character is a copying error.
@@ -114,7 +134,7 @@ class JwtCredentials(_Guarded):
         clock: Callable[[], float] = time.time,
     ) -> None:
         # Out of this frame before anything is raised: tracebacks can show a frame's locals.
-        secret = _Secret(client_secret)
+        secret = Secret(client_secret)
         del client_secret
         for what, value in (("client id", client_id), ("subject", subject)):
             if not isinstance(value, str) or not value.strip():
@@ -167,7 +187,7 @@ class _Key(_Guarded):
 
     __slots__ = ("_algorithm", "_prepared")
 
-    def __init__(self, secret: _Secret, algorithm: str) -> None:
+    def __init__(self, secret: Secret, algorithm: str) -> None:
         import jwt  # noqa: PLC0415  only who mints tokens pays for the import
 
         if not isinstance(secret.reveal(), str) or not secret.reveal().strip():

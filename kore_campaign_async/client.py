@@ -15,21 +15,22 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
 from kore_campaign_async import wire
-from kore_campaign_async.auth import Credentials, JwtCredentials, StaticToken, Token, as_credentials
+from kore_campaign_async.auth import Credentials, Token, as_credentials
 from kore_campaign_async.budget import Budget, Clock, Shared, Sleep, Slot
 from kore_campaign_async.config import (
     DEFAULT_RATE,
+    Network,
     RateLimit,
     ReplyLimits,
     RetryPolicy,
     Timeouts,
-    parse_rates,
 )
 from kore_campaign_async.endpoints import (
     add_contacts,
@@ -43,7 +44,6 @@ from kore_campaign_async.errors import (
     CallError,
     CallOutcome,
     ConnectionFailedError,
-    CredentialsError,
     InvalidRequestError,
     MaybeProcessedError,
     ThrottledError,
@@ -143,6 +143,7 @@ class CampaignClient:
         timeouts: of one attempt.
         reply_limits: how much of a reply is read.
         max_connections: how many connections are open at once.
+        network: the proxy, the trusted authorities, and the certificate of this machine.
         ssl_context: for trust settings of your own; certificates are verified without it too.
         hooks: functions that are told of every attempt, call, batch and run; see `kore_campaign_async.hooks`.
         clock: monotonic seconds.
@@ -150,7 +151,7 @@ class CampaignClient:
         rng: for the jitter of waits.
 
     Raises:
-        InvalidRequestError: a host or an id that can't be used.
+        InvalidRequestError: a host, an id, a proxy or a certificate that can't be used.
         CredentialsError: something else than credentials.
     """
 
@@ -167,6 +168,7 @@ class CampaignClient:
         timeouts: Timeouts | None = None,
         reply_limits: ReplyLimits | None = None,
         max_connections: int = 100,
+        network: Network | None = None,
         ssl_context: ssl.SSLContext | None = None,
         hooks: Sequence[Hook] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -174,7 +176,7 @@ class CampaignClient:
         rng: random.Random | None = None,
     ) -> None:
         # aiohttp is most of what this package costs to import: only who makes a client pays for it.
-        from kore_campaign_async.transport import Transport, base_url  # noqa: PLC0415
+        from kore_campaign_async.transport import Transport, base_url, proxy_of, ssl_context_of  # noqa: PLC0415
 
         # URLs can hold a password, credentials can be a token's bare text, and tracebacks can show a frame's locals:
         # all of them are out of this frame before anything is raised.
@@ -183,6 +185,12 @@ class CampaignClient:
             self._account_id = envelope.checked_id(account_id, "account id")
             self._credentials = as_credentials(credentials)
             base = base_url(host)
+            through = network if network is not None else Network()
+            trusting = ssl_context_of(through)
+            if trusting is not None and ssl_context is not None:
+                raise InvalidRequestError(
+                    "an ssl_context holds the authorities and certificates already: give it or those of a network"
+                )
             #: The account's limits, as they were given.
             self.rate = tuple(rate)
             #: Where processes share them, without a password; None where they don't.
@@ -218,37 +226,73 @@ class CampaignClient:
             limits=self._reply_limits,
             retry_after_max_seconds=self._retry.retry_after_max_seconds,
             max_connections=max_connections,
-            ssl_context=ssl_context,
+            ssl_context=ssl_context if ssl_context is not None else trusting,
+            proxy=proxy_of(base, through),
         )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, **settings: Any) -> Self:
-        """Make a client from the `KORE_*` variables; keyword arguments overrule them.
+        """Make a client from the `KORE_*` variables, and from the file of `KORE_CONFIG`; keyword arguments overrule.
 
         Raises:
-            InvalidRequestError: a variable is missing or wrong; the message names it.
-            CredentialsError: the credentials' variables are missing.
+            InvalidRequestError: a setting is missing or wrong; the message says where it stands.
+            CredentialsError: the credentials are missing or wrong.
         """
         # The environment holds the secret, and tracebacks can show a frame's locals: both go when this frame ends.
         try:
-            missing = [name for name in ("KORE_HOST", "KORE_APP_ID", "KORE_ACCOUNT_ID") if not environ.get(name)]
-            if missing:
-                are = "is" if len(missing) == 1 else "are"
-                raise InvalidRequestError(f"{' and '.join(missing)} {are} not set in the environment")
-            if "credentials" not in settings:
-                settings["credentials"] = _credentials_from(environ)
-            if "rate" not in settings and environ.get("KORE_RATE", "").strip():
-                settings["rate"] = _rate_from(environ["KORE_RATE"])
-            if "shared_rate" not in settings and environ.get("KORE_SHARED_RATE", "").strip():
-                settings["shared_rate"] = environ["KORE_SHARED_RATE"].strip()
-            return cls(
-                environ["KORE_HOST"],
-                app_id=environ["KORE_APP_ID"],
-                account_id=environ["KORE_ACCOUNT_ID"],
-                **settings,
-            )
+            return cls._from(environ, None, None, settings)
         finally:
             del environ, settings
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | Path,
+        profile: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+        **settings: Any,
+    ) -> Self:
+        """Make a client from a TOML file, whose settings overrule those of the environment.
+
+        Args:
+            path: of the file.
+            profile: of the file; else `KORE_PROFILE` names it, else the file's `default_profile`.
+            environ: for what the file does not say.
+            settings: keyword arguments of the client, which overrule both.
+
+        Raises:
+            InvalidRequestError: the file can't be read, or a setting is missing or wrong; the message says where.
+            CredentialsError: the credentials are missing or wrong.
+        """
+        try:
+            return cls._from(environ, path, profile, settings)
+        finally:
+            del environ, settings
+
+    @classmethod
+    def _from(
+        cls, environ: Mapping[str, str], path: str | Path | None, profile: str | None, given: Mapping[str, Any]
+    ) -> Self:
+        # Who says everything in the program does not pay for its import.
+        from kore_campaign_async.settings import read_settings  # noqa: PLC0415
+
+        try:
+            found = read_settings(environ, path=path, profile=profile)
+            for warning in found.warnings:
+                logger.warning(warning)
+            return cls(**found.arguments(given))
+        finally:
+            del environ, given
+
+    @property
+    def proxy(self) -> str | None:
+        """The URL of the proxy that calls take, without its password; None where they take none."""
+        return None if self._transport.proxy is None else self._transport.proxy.shown
+
+    @property
+    def clock_ahead_seconds(self) -> float | None:
+        """How far this machine's clock is ahead of the server's, as the last answer told; None if it did not."""
+        return self._transport.clock_ahead_seconds
 
     async def __aenter__(self) -> Self:
         return self
@@ -662,23 +706,3 @@ def _shared(url: str, account_id: str, limits: Sequence[RateLimit], clock: Clock
         return RedisBudget(url, shown_url(url), account_id, limits, clock=clock, sleep=sleep)
     finally:
         del url
-
-
-def _rate_from(text: str) -> tuple[RateLimit, ...]:
-    try:
-        return parse_rates(tuple(text.split()))
-    except ValueError as error:
-        raise InvalidRequestError(f"KORE_RATE: {error}") from None
-
-
-def _credentials_from(environ: Mapping[str, str]) -> Credentials:
-    try:
-        if environ.get("KORE_CLIENT_ID") and environ.get("KORE_CLIENT_SECRET"):
-            return JwtCredentials(environ["KORE_CLIENT_ID"], environ["KORE_CLIENT_SECRET"])
-        if environ.get("KORE_AUTH_TOKEN"):
-            return StaticToken(environ["KORE_AUTH_TOKEN"])
-        raise CredentialsError(
-            "no credentials in the environment: set KORE_CLIENT_ID with KORE_CLIENT_SECRET, or KORE_AUTH_TOKEN"
-        )
-    finally:
-        del environ

@@ -59,6 +59,32 @@ class ReplyLimits:
     listing_bytes: int = field(default=64 << 20, validator=_whole)
 
 
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+@frozen(kw_only=True)
+class Network:
+    """What stands between this machine and the server.
+
+    Attributes:
+        trust_env: send calls through the proxy that `HTTPS_PROXY` names, unless `NO_PROXY` names the host. No other
+            variable is believed, and no `.netrc`; calls to this machine never take a proxy.
+        ca_bundle: a PEM file with the authorities that are trusted, instead of the system's.
+        client_cert: a PEM file with the certificate that this machine shows, and those that vouch for it.
+        client_key: a PEM file with its private key, where that is not in `client_cert`.
+    """
+
+    trust_env: bool = False
+    ca_bundle: Path | None = field(default=None, converter=_path)
+    client_cert: Path | None = field(default=None, converter=_path)
+    client_key: Path | None = field(default=None, converter=_path)
+
+    def __attrs_post_init__(self) -> None:
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("Network: client_key is the key of a client_cert, which is missing")
+
+
 @frozen(kw_only=True)
 class RetryPolicy:
     """When a call is tried again, and after which wait.

@@ -13,6 +13,7 @@
     └── CallError                  a call was tried and failed
         ├── NotSentError           NOT_SENT: no byte of the body was written
         │   ├── ConnectionFailedError      DNS, refused, closed or timed out before the body
+        │   ├── ProxyError                 a proxy that was asked for lets the call not through; permanent
         │   └── CertificateError           TLS certificate wrong or untrusted; permanent
         ├── MaybeProcessedError    MAYBE_PROCESSED: the server may have acted on it
         │   ├── ConnectionLostError        closed, reset or cut off after the body went out
@@ -157,6 +158,12 @@ class NotSentError(CallError):
 
 class ConnectionFailedError(NotSentError):
     """DNS, a refused or closed connection, or no connection in time."""
+
+
+class ProxyError(NotSentError):
+    """The proxy does not let the call through, such as with 407; trying again does not help."""
+
+    retryable = False
 
 
 class CertificateError(NotSentError):

@@ -14,20 +14,22 @@ import email.utils
 import html
 import io
 import ipaddress
+import os
 import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 from yarl import URL
 
 from kore_campaign_async import wire
 from kore_campaign_async.auth import Token
-from kore_campaign_async.config import ReplyLimits, Timeouts
+from kore_campaign_async.config import Network, ReplyLimits, Timeouts
 from kore_campaign_async.endpoints import add_contacts, envelope
 from kore_campaign_async.errors import (
     CallError,
@@ -38,6 +40,7 @@ from kore_campaign_async.errors import (
     InvalidRequestError,
     NotFoundError,
     PayloadTooLargeError,
+    ProxyError,
     RedirectedError,
     RedirectRefusedError,
     RefusedError,
@@ -50,6 +53,8 @@ from kore_campaign_async.errors import (
 )
 from kore_campaign_async.message import Request, Response, Sending
 
+#: From how much on a clock counts as off: an answer may take a while, and tokens are valid for longer.
+CLOCK_OFF_SECONDS: Final = 10.0
 _CHUNK_BYTES: Final = 1 << 16
 _MASK: Final = b"***"
 _TOKEN_CHARACTERS: Final = 12
@@ -114,6 +119,104 @@ def _is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return name == "localhost"
+
+
+class Proxy:
+    """A proxy, whose user name and password nothing shows.
+
+    Attributes:
+        url: without them.
+        shown: the URL with a mask where they are.
+    """
+
+    __slots__ = ("_headers", "shown", "url")
+
+    def __init__(self, url: str) -> None:
+        self.shown = "***"
+        why = ""
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            name, port = parts.hostname or "", parts.port
+        except ValueError:
+            parts, name, port = urlsplit(""), "", None
+        if not name or re.search(r"[\s\\]", url):
+            why = "it names no host"
+        elif parts.scheme != "http":
+            why = "it must start with http://"
+        user, password = parts.username, parts.password
+        del url, parts  # they can hold a password, and tracebacks can show a frame's locals
+        if why:
+            del user, password
+            raise InvalidRequestError(
+                f"the proxy in HTTPS_PROXY can't be used: {why} (an example: http://proxy.example:3128)"
+            )
+        where = (f"[{name}]" if ":" in name else name) + (f":{port}" if port is not None else "")
+        self.url = URL(f"http://{where}")
+        self.shown = f"http://{'***@' if user is not None else ''}{where}"
+        self._headers: dict[str, str] = {}
+        if user is not None:
+            coded = base64.b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
+            self._headers["Proxy-Authorization"] = f"Basic {coded}"
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.shown})"
+
+    def headers(self) -> dict[str, str]:
+        """What the proxy is sent, anew for every call, since aiohttp adds to it."""
+        return dict(self._headers)
+
+
+def proxy_of(base: str, network: Network) -> Proxy | None:
+    """The proxy that calls to this host take; None if they go there directly.
+
+    Raises:
+        InvalidRequestError: the variable names none that can be used.
+    """
+    # aiohttp's own way would also send what a .netrc says to the API, and a token in plain text to a proxy.
+    parts = urlsplit(base)
+    if not network.trust_env or parts.scheme != "https" or _is_loopback(parts.hostname or ""):
+        return None
+    proxies = getproxies_environment()
+    try:
+        if not proxies.get("https") or proxy_bypass(parts.netloc):
+            return None
+        return Proxy(proxies["https"])
+    finally:
+        del proxies
+
+
+def ssl_context_of(network: Network) -> ssl.SSLContext | None:
+    """The context for a trust of the caller's own; None for the usual one.
+
+    Raises:
+        InvalidRequestError: a file can't be read, or holds something else.
+    """
+    if network.ca_bundle is None and network.client_cert is None:
+        return None
+    context = _context_trusting(network)
+    if network.client_cert is not None:
+        pair = f"the client certificate {network.client_cert}"
+        if network.client_key is not None:
+            pair += f" with the key {network.client_key}"
+        try:
+            # Without a password of ours OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(network.client_cert, network.client_key, password=lambda: b"")
+        except ssl.SSLError:
+            raise InvalidRequestError(
+                f"{pair} can't be used: PEM with a certificate and its own key is needed, the key not encrypted"
+            ) from None
+        except OSError as error:
+            raise InvalidRequestError(f"{pair} can't be read: {error.strerror}") from None
+    return context
+
+
+def _context_trusting(network: Network) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=network.ca_bundle)
+    except ssl.SSLError:
+        raise InvalidRequestError(f"the CA bundle {network.ca_bundle} holds no certificates in PEM") from None
+    except OSError as error:
+        raise InvalidRequestError(f"the CA bundle {network.ca_bundle} can't be read: {error.strerror}") from None
 
 
 def sane_retry_after(text: str | None, *, date: str | None, now: float, longest: float) -> float | None:
@@ -196,6 +299,7 @@ class Transport:
         retry_after_max_seconds: the longest Retry-After that is believed.
         max_connections: how many connections are open at once.
         ssl_context: of a caller with trust settings of their own; certificates are verified without it too.
+        proxy: from `proxy_of`.
         wall_clock: epoch seconds, for a Retry-After that is a date.
     """
 
@@ -209,6 +313,7 @@ class Transport:
         retry_after_max_seconds: float,
         max_connections: int = 100,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._base = base
@@ -221,6 +326,8 @@ class Transport:
         self._ssl_context = ssl_context
         self._wall_clock = wall_clock
         self._session: aiohttp.ClientSession | None = None
+        self._date: tuple[str, float] | None = None
+        self.proxy = proxy
         self._closed = False
         #: In which its connections are, once there are any.
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -244,6 +351,11 @@ class Transport:
             _retry_after_max_seconds=retry_after_max_seconds,
         )
         return made
+
+    @property
+    def clock_ahead_seconds(self) -> float | None:
+        """How far this machine's clock was ahead of the last answer's Date; None where that does not tell."""
+        return None if self._date is None else _ahead(*self._date)
 
     def _open(self) -> aiohttp.ClientSession:
         if self.closed:
@@ -311,12 +423,15 @@ class Transport:
                 self._url(request),
                 data=_payload(request.body),
                 headers=self._with(token),
+                proxy=None if self.proxy is None else self.proxy.url,
+                proxy_headers=None if self.proxy is None else self.proxy.headers(),
                 allow_redirects=False,
                 timeout=self._timeout,
                 trace_request_ctx=sent,
             ) as reply:
                 status = reply.status
                 headers = {name.lower(): value for name, value in reply.headers.items()}
+                self._date = (headers["date"], self._wall_clock()) if "date" in headers else None
                 limit = self._limits.listing_bytes if request.listing else self._limits.call_bytes
                 body = await _bounded(reply, limit)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _TooLargeError) as error:
@@ -324,12 +439,17 @@ class Transport:
                 return self._failure(error, request, sent, None)
             # The status of a refusal proves it even where its body was cut off; that of a success does not.
             head = Response(status, headers, b"", request.method, request.path)
-            return self._error_of(head) or self._failure(error, request, sent, head)
+            return self._error_of(head, token) or self._failure(error, request, sent, head)
         response = sent.response = Response(status, headers, _without(token, body), request.method, request.path)
-        return self._error_of(response) or response
+        return self._error_of(response, token) or response
 
-    def _error_of(self, response: Response) -> CallError | None:
-        return error_of(response, now=self._wall_clock(), retry_after_max_seconds=self._retry_after_max_seconds)
+    def _error_of(self, response: Response, token: Token) -> CallError | None:
+        now = self._wall_clock()
+        error = error_of(response, now=now, retry_after_max_seconds=self._retry_after_max_seconds)
+        if isinstance(error, UnauthorizedError):
+            why = _why_unauthorized(token, response.headers.get("date"), now)
+            return UnauthorizedError(error.reason + why, *error.args[1:])
+        return error
 
     def _url(self, request: Request[Any]) -> URL:
         query = "&".join(f"{name}={value}" for name, value in request.query)
@@ -340,7 +460,9 @@ class Transport:
 
     def _failure(self, error: Exception, request: Request[Any], sent: Sending, head: Response | None) -> CallError:
         kind, reason = _classify(error, self._timeouts)
-        if not issubclass(kind, CertificateError):
+        if self.proxy is not None and isinstance(error, aiohttp.ClientConnectorDNSError):
+            reason = "the proxy's host name was not found"
+        if not issubclass(kind, CertificateError | ProxyError):
             # A request without a body fires no chunk event: there the exception's class has to do.
             connecting = issubclass(kind, ConnectionFailedError)
             if not sent.begun and (request.body is not None or connecting):
@@ -353,6 +475,27 @@ class Transport:
             # A success without its whole reply proves nothing, but it tells a person something.
             reason = f"{reason}; the answer began with status {head.status}"
         return kind(reason, request.method, request.path)
+
+
+def _why_unauthorized(token: Token, date: str | None, now: float) -> str:
+    """What the token and the clock tell of a 401."""
+    ahead = _ahead(date, now) if date is not None else None
+    why = ""
+    expired = token.expires_at is not None and token.expires_at <= (now if ahead is None else now - ahead)
+    if expired and token.expires_at is not None:
+        why += f"; it expired at {dt.datetime.fromtimestamp(token.expires_at, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if ahead is not None and abs(ahead) >= CLOCK_OFF_SECONDS:
+        why += f"; this machine's clock is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's"
+    return why
+
+
+def _ahead(date: str, now: float) -> float | None:
+    """How far a clock is ahead of a Date, within its second; None if that is none."""
+    then = _epoch(date)
+    if then is None:
+        return None
+    # A Date stands for the whole second that it begins.
+    return min(0.0, now - then) if now < then else max(0.0, now - then - 1.0)
 
 
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
@@ -416,6 +559,13 @@ async def _bounded(reply: aiohttp.ClientResponse, limit: int) -> bytes:
 
 def _classify(error: Exception, timeouts: Timeouts) -> tuple[type[CallError], str]:
     """What an exception is if the trace event does not tell otherwise."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        # What a proxy answers to CONNECT is a real response.
+        if error.status == 407:  # noqa: PLR2004  Proxy Authentication Required
+            return ProxyError, "the proxy wants a user name and a password, or others (407)"
+        refused = 400 <= error.status < 500  # noqa: PLR2004  a 4xx
+        why = f"the proxy answered {error.status} and does not connect"
+        return ProxyError if refused else ConnectionFailedError, why
     found = ((kind, reason) for kinds, kind, reason in _CLASSES if isinstance(error, kinds))
     kind, reason = next(found, (ConnectionLostError, "the connection failed"))
     return kind, reason.format(error=_named(error), total=timeouts.total_seconds, connect=timeouts.connect_seconds)
@@ -427,7 +577,8 @@ def _named(error: Exception) -> str:
     code = getattr(system, "errno", None)
     words = getattr(system, "strerror", None)
     if isinstance(code, int) and isinstance(words, str):
-        return words
+        # asyncio's own words name an address beside it.
+        return os.strerror(code) if code > 0 else words
     return type(error).__name__
 
 
@@ -440,6 +591,11 @@ _CLASSES: Final[tuple[tuple[Any, type[CallError], str], ...]] = (
     ),
     (aiohttp.ClientConnectorDNSError, ConnectionFailedError, "the host name was not found"),
     (aiohttp.ClientConnectorSSLError, ConnectionFailedError, "no TLS connection could be made"),
+    (
+        aiohttp.ClientProxyConnectionError,
+        ConnectionFailedError,
+        "no connection to the proxy could be made: {error}",
+    ),
     (aiohttp.ClientConnectorError, ConnectionFailedError, "no connection could be made: {error}"),
     (aiohttp.ConnectionTimeoutError, ConnectionFailedError, "no connection within {connect:g} s"),
     (_TooLargeError, UnreadableReplyError, "the reply is larger than its bound"),

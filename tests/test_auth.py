@@ -322,8 +322,8 @@ def hidden(rsa_key: rsa.RSAPrivateKey) -> list[object]:
         JwtCredentials(CLIENT_ID, SECRET),
         JwtCredentials(CLIENT_ID, pem_of(rsa_key), algorithm="RS256"),
         as_credentials(Vault(TOKEN_TEXT)),
-        auth._Secret(SECRET),
-        auth._Key(auth._Secret(SECRET), "HS256"),
+        auth.Secret(SECRET),
+        auth._Key(auth.Secret(SECRET), "HS256"),
     ]
 
 

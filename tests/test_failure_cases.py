@@ -364,7 +364,7 @@ async def test_case_07_a_truncated_200(kind: str, stored: str, keeps: bool, tmp_
         ("empty", "200: the reply is not a JSON object"),
         ("null", "200: the reply is not a JSON object (null)"),
         ("array", "200: the reply is not a JSON object ([])"),
-        ("html", f"200: the reply is not a JSON object ({PORTAL})"),
+        ("html", f"200: the reply is a page of HTML ({PORTAL})"),
         ("other-words", "200: the reply does not say that the contacts were queued (Done)"),
     ],
 )
@@ -1130,7 +1130,8 @@ async def test_case_24_a_clock_five_minutes_fast(tmp_path: Path) -> None:
         process = await start("300", *push_of(), env=sandbox.environment, folder=tmp_path, program=WRONG_CLOCK)
         said = await process.end()
         assert (said.status, said.out) == (2, "")
-        assert "401: the token was not accepted (Invalid token: ImmatureSignatureError)" in said.err
+        assert "401: the token was not accepted; this machine's clock is " in said.err
+        assert " s ahead of the server's (Invalid token: ImmatureSignatureError)" in said.err
         assert said.err.count("\n") == 1
         assert said.err.endswith("nothing was sent\n")
         assert sandbox.calls == {"getAllListDetails": 2}  # the second with a token made anew

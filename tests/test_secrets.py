@@ -61,6 +61,7 @@ from kore_campaign_async import (
     Contact,
     IngestOptions,
     JwtCredentials,
+    Network,
     Progress,
     StaticToken,
     Timeouts,
@@ -606,6 +607,21 @@ async def untrusted(scene: Scene) -> None:
         await CALLS["add"](client)
 
 
+async def no_way_through(scene: Scene) -> None:
+    """The proxy's own password is the secret here, beside the token that it never sees."""
+
+    async def refuse(connection: Connection) -> None:
+        given = (await connection.read_head()).headers["Proxy-Authorization"]
+        await connection.write(reply(407, given.encode(), {"Proxy-Authenticate": given}))
+        await connection.reader.read()  # until the client has hung up
+
+    with pytest.MonkeyPatch.context() as patch:
+        async with raw_server(refuse) as proxy:
+            patch.setenv("https_proxy", proxy.url.replace("//", f"//me:{quote(PASSWORD)}@"))
+            async with scene.client("platform.example", network=Network(trust_env=True)) as client:
+                await CALLS["add"](client)
+
+
 IMPATIENT: Final = {"timeouts": Timeouts(total_seconds=0.1, connect_seconds=0.1)}
 
 #: Calls that fail, made with every kind of credentials.
@@ -613,6 +629,7 @@ FAILING_CALLS: dict[str, tuple[type[KoreCampaignError], Provoke]] = {
     "no connection": (errors.ConnectionFailedError, refused),
     "no TLS": (errors.ConnectionFailedError, no_tls),
     "an untrusted certificate": (errors.CertificateError, untrusted),
+    "no proxy": (errors.ProxyError, no_way_through),
     "closed": (errors.ConnectionLostError, call(lambda _: b"")),
     "reset": (errors.ConnectionLostError, call(reset)),
     "no reply": (errors.ReplyTimeoutError, call(hang, **IMPATIENT)),
@@ -714,6 +731,17 @@ def client_of(host: str = "platform.example", **settings: Any) -> Provoke:
 
     async def provoke(_scene: Scene) -> None:
         CampaignClient(host, **{"credentials": StaticToken(SIGNED), **IDS, **settings})
+
+    return provoke
+
+
+def proxied_by(url: str) -> Provoke:
+    """Make a client whose proxy can't be one."""
+
+    async def provoke(_scene: Scene) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("https_proxy", url)
+            CampaignClient("platform.example", credentials=StaticToken(SIGNED), network=Network(trust_env=True), **IDS)
 
     return provoke
 
@@ -911,6 +939,11 @@ MISUSES: dict[str, tuple[type[KoreCampaignError], Provoke]] = {
     "a contact that is not Unicode": (errors.InvalidRequestError, adding(ANA, evolve(ANA, first_name="\ud800"))),
     "a token for credentials": (errors.CredentialsError, client_of(credentials=SIGNED)),
     "a token with a line end": (errors.CredentialsError, client_from(KORE_AUTH_TOKEN=OPAQUE + "\n")),
+    "a proxy with a password that names no host": (errors.InvalidRequestError, proxied_by(f"http://me:{PASSWORD}@")),
+    "a proxy with a password over TLS": (
+        errors.InvalidRequestError,
+        proxied_by(f"https://me:{PASSWORD}@proxy.example"),
+    ),
     "a secret without an id": (errors.CredentialsError, client_from(KORE_CLIENT_SECRET=SECRET)),
     "a blank id": (errors.CredentialsError, client_from(KORE_CLIENT_ID=" ", KORE_CLIENT_SECRET=SECRET)),
     "no algorithm": (errors.CredentialsError, signing_with(lambda: SECRET, "none")),

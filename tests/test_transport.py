@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import email.utils
 import gzip
 import logging
@@ -18,6 +19,7 @@ from typing import Any
 
 import aiohttp
 import fakes
+import orjson
 import pytest
 from attrs import evolve
 from fakes import (
@@ -837,6 +839,70 @@ async def test_proxies_of_the_environment_get_neither_token_nor_body(monkeypatch
         async with transport_for(server.url) as transport:
             await transport.send(ADD, Token(TOKEN))
         assert (proxy.connections, server.connections) == (0, 1)
+
+
+# Why a token is not accepted
+
+
+ISSUED_AT = 1_750_000_000.0
+
+
+def token_until(expires: object) -> str:
+    """A token whose payload claims this; nobody verifies it here."""
+    payload = base64.urlsafe_b64encode(orjson.dumps({"exp": expires})).rstrip(b"=").decode()
+    return f"eyJhbGciOiJIUzI1NiJ9.{payload}.c2lnbmF0dXJlLXRoYXQtbXVzdC1zdGF5LWhpZGRlbg"
+
+
+def date_at(seconds: float) -> dict[str, str]:
+    return {"Date": email.utils.formatdate(ISSUED_AT + seconds, usegmt=True)}
+
+
+WHYS: dict[str, tuple[str, dict[str, str], str]] = {
+    "nothing is known": (TOKEN, {}, ""),
+    "the clock is right": (TOKEN, date_at(0), ""),
+    "the answer took its time": (TOKEN, date_at(-9), ""),
+    "the clock is ahead": (TOKEN, date_at(-301), "; this machine's clock is 300 s ahead of the server's"),
+    "the clock is behind": (TOKEN, date_at(300), "; this machine's clock is 300 s behind the server's"),
+    "a Date that is none": (TOKEN, {"Date": "soon"}, ""),
+    "expired": (token_until(ISSUED_AT - 1), {}, "; it expired at 2025-06-15T15:06:39Z"),
+    "valid": (token_until(ISSUED_AT + 1), {}, ""),
+    "expired by the server's clock alone": (
+        token_until(ISSUED_AT + 60),
+        date_at(120),
+        "; it expired at 2025-06-15T15:07:40Z; this machine's clock is 120 s behind the server's",
+    ),
+    "valid by the server's clock": (
+        token_until(ISSUED_AT - 60),
+        date_at(-121),
+        "; this machine's clock is 120 s ahead of the server's",
+    ),
+    **{f"expires at {odd}": (token_until(odd), {}, "") for odd in ("soon", None, True, -1, 10**18, [1])},
+    "no JSON in it": (f"eyJhbGciOiJIUzI1NiJ9.{'A' * 16}.{'A' * 16}", {}, ""),
+}
+
+
+@pytest.mark.parametrize("why", WHYS)
+@pytest.mark.parametrize("cut_off", [True, False])
+async def test_a_401_tells_what_token_and_clock_tell(why: str, cut_off: bool) -> None:
+    token, headers, says = WHYS[why]
+    handler = answering(401, said("no"), headers, length=99 if cut_off else None)
+    async with raw_server(handler) as server, transport_for(server.url, wall_clock=lambda: ISSUED_AT) as transport:
+        with pytest.raises(errors.UnauthorizedError) as caught:
+            await transport.send(ADD, Token(token))
+    assert caught.value.reason == f"the token was not accepted{says}"
+    assert caught.value.words == ("" if cut_off else "no")
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  our own bytes
+    assert str(again) == str(caught.value)
+
+
+async def test_how_far_the_clock_is_off_is_known_after_an_answer() -> None:
+    handler = in_turn(answering(200, QUEUED, date_at(-61)), answering(200, QUEUED))
+    async with raw_server(handler) as server, transport_for(server.url, wall_clock=lambda: ISSUED_AT) as transport:
+        assert transport.clock_ahead_seconds is None
+        await transport.send(ADD, Token(TOKEN))
+        assert transport.clock_ahead_seconds == 60.0
+        await transport.send(ADD, Token(TOKEN))
+        assert transport.clock_ahead_seconds is None
 
 
 # The listing: a POST without a body fires no chunk event, and may be repeated whatever happened

@@ -1,22 +1,50 @@
-"""What the commands share: running a coroutine, and turning what went wrong into a sentence and a status."""
+"""What the commands share: a client of the settings, and making a sentence and a status of what went wrong."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import os
+import re
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, ParamSpec
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, NoReturn, ParamSpec
 
 import click
 
+from kore_campaign_async.cli.advice import DOCTOR, asks_for_doctor, next_step
+from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import RateLimit, parse_rates
-from kore_campaign_async.errors import CallError, KoreCampaignError
+from kore_campaign_async.errors import AccountingError, CallError, KoreCampaignError
+from kore_campaign_async.ingest.masking import masked
+from kore_campaign_async.settings import Settings, read_settings
 
 P = ParamSpec("P")
 
 FAILED = 1
 WRONG = 2
+STOPPED = 4
+
+#: Where the options that all commands share are kept, before their names.
+META: Final = "kore_campaign_async."
+
+_A_TOKEN: Final = re.compile(r"eyJ[\w-]+(?:\.[\w-]*){2,}", re.ASCII)
+
+
+def settings() -> Settings:
+    """The settings that `--config`, `--profile` and the environment lead to."""
+    meta = click.get_current_context().meta
+    return read_settings(os.environ, path=meta.get(f"{META}config"), profile=meta.get(f"{META}profile"))
+
+
+def client(found: Settings | None = None, **given: Any) -> CampaignClient:
+    """A client of the settings, with what flags say over them; notes about them go to standard error."""
+    found = found if found is not None else settings()
+    for warning in found.warnings:
+        click.echo(f"note: {warning}", err=True)
+    return CampaignClient(**found.arguments(given))
 
 
 def command(body: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None]:
@@ -24,22 +52,92 @@ def command(body: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None]:
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
+        with told():
             status = asyncio.run(body(*args, **kwargs))
-        except CallError as error:
-            fail(str(error), FAILED)
-        except (KoreCampaignError, ValueError) as error:
-            # Settings that contradict themselves are ValueErrors with a sentence of ours.
-            fail(str(error), WRONG)
         sys.exit(status)
 
     return run
+
+
+@contextlib.contextmanager
+def told(*, failed: int = FAILED, behind: str = "") -> Iterator[None]:
+    """Make a sentence and an exit status of whatever goes wrong, as `tell` does."""
+    try:
+        yield
+    except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
+        raise  # click knows what to do
+    except Exception as error:  # noqa: BLE001  people get a sentence, and with --debug the rest
+        tell(error, failed=failed, behind=behind)
+    except KeyboardInterrupt:
+        fail("interrupted; a call that was on its way may have been processed", failed)
+
+
+def tell(error: Exception, *, failed: int = FAILED, wrong: int = WRONG, behind: str = "", advice: str = "") -> NoReturn:
+    """Say what went wrong in a sentence, and exit.
+
+    Args:
+        error: whatever was raised.
+        failed: the status where a call or this program failed.
+        wrong: the status where a setting or a file is wrong.
+        behind: what is said behind the sentence of what failed.
+        advice: what to do about a call that failed; without it, what helps most often.
+    """
+    if debugging():
+        click.echo(_without_secrets(error), err=True, nl=False)
+    if isinstance(error, CallError):
+        more = DOCTOR if asks_for_doctor(error) else ""
+        fail(f"{error}; {advice or f'{next_step(error)}{more}'}{behind}", failed)
+    if isinstance(error, AccountingError):
+        fail(f"{error}; this is a fault of kore-campaign, please report it", STOPPED)
+    # Settings that contradict themselves are ValueErrors with a sentence of ours.
+    if isinstance(error, KoreCampaignError) or type(error) is ValueError:
+        # Of what was wrong beforehand the status says enough.
+        fail(f"{error}{behind if wrong != WRONG else ''}", wrong)
+    if isinstance(error, OSError) and error.strerror:
+        what = "" if error.filename is None else f"{error.filename}: "
+        fail(f"{what}{error.strerror}{behind}", failed)
+    fail(f"an unexpected {type(error).__name__}, a fault of kore-campaign; --debug shows where it is{behind}", failed)
+
+
+def debugging() -> bool:
+    """Whether a traceback is wanted."""
+    return bool(click.get_current_context().meta.get(f"{META}debug"))
+
+
+def _without_secrets(error: BaseException) -> str:
+    """An error's traceback, in which numbers, tokens and the secrets of the settings are masked."""
+    text = _A_TOKEN.sub("***", "".join(traceback.format_exception(error)))
+    with contextlib.suppress(KoreCampaignError):
+        for secret in settings().secrets():
+            text = text.replace(secret, "***")
+    return masked(text)
 
 
 def fail(sentence: str, status: int) -> NoReturn:
     """Say what is wrong on standard error, and exit."""
     click.echo(f"kore-campaign: {sentence}", err=True)
     sys.exit(status)
+
+
+@contextlib.contextmanager
+def printing(*, failed: int | None = None) -> Iterator[None]:
+    """Print an outcome, and say so where that fails.
+
+    Args:
+        failed: the exit status then; None where the outcome has one of its own, which nobody who stops reading and
+            no full disk changes.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the stream would fail again when Python ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"kore-campaign: standard output can't be written: {error.strerror}", err=True)
+        if failed is not None:
+            sys.exit(failed)
 
 
 def rates(_ctx: click.Context, _param: click.Parameter, texts: str | tuple[str, ...]) -> tuple[RateLimit, ...] | None:

@@ -33,6 +33,35 @@ def _column_map(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, 
     return mapped
 
 
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Keep an option that all commands share; one behind a command's name overrules one before it."""
+    if value:
+        ctx.meta[f"kore_campaign_async.{param.name}"] = value
+    return value
+
+
+_SHARED: dict[str, Any] = {"expose_value": False, "callback": _keep}
+
+
+def debuggable(command: F) -> F:
+    """Give a command the option that shows tracebacks."""
+    return click.option("--debug", is_flag=True, help="Show the traceback of an error.", **_SHARED)(command)
+
+
+def configured(command: F) -> F:
+    """Give a command the options that lead to its settings."""
+    command = click.option(
+        "--profile", metavar="NAME", help="A profile of that file.  [default: KORE_PROFILE]", **_SHARED
+    )(debuggable(command))
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A TOML file of settings, over the environment's.  [default: KORE_CONFIG]",
+        **_SHARED,
+    )(command)
+
+
 _SHARED_RATE = click.option(
     "--shared-rate",
     metavar="URL",
@@ -78,12 +107,14 @@ def _timeout(default: float | None = None) -> Callable[[F], F]:
 @click.option("--description", required=True, metavar="TEXT", help="1 to 256 characters.")
 @click.option("--allow-duplicates", is_flag=True, help="Keep a number that the list already has.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's own object.")
+@configured
 def create(**settings: Any) -> None:
     """Create a contact list called NAME (1 to 48 characters)."""
     _later("lists", "create_command")(**settings)
 
 
 @click.command("demo")
+@debuggable
 def demo(**settings: Any) -> None:
     """Push a sample of contacts into a sandbox on this machine, and show what became of each.
 
@@ -93,8 +124,21 @@ def demo(**settings: Any) -> None:
     _later("demo", "demo_command")(**settings)
 
 
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@configured
+def doctor(**settings: Any) -> None:
+    """Check settings, token, network, clock and permissions, with one call that changes nothing.
+
+    It says line by line what is fine, what is not, and what to do next. The exit status is 0 if all is fine, 1 if the
+    call failed, and 2 if a setting is wrong and nothing was sent.
+    """
+    _later("doctor", "doctor_command")(**settings)
+
+
 @click.command("lists")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's own objects, as an array.")
+@configured
 def lists(**settings: Any) -> None:
     """Show the contact lists of the application."""
     _later("lists", "lists_command")(**settings)
@@ -157,6 +201,7 @@ def lists(**settings: Any) -> None:
 @click.option("--sheet", metavar="NAME", help="Of workbooks.  [default: the first that is not hidden]")
 @click.option("--dry-run", is_flag=True, help="Check everything, send nothing, and tell what a push takes.")
 @_REPORT_AS_JSON
+@configured
 def push(**settings: Any) -> None:
     """Push the contacts of every SOURCE into a contact list, and account for every one.
 
@@ -178,6 +223,7 @@ def push(**settings: Any) -> None:
     help="Write it as a page to send to somebody: one file, which needs no network (extra report).",
 )
 @click.option("--show-numbers", is_flag=True, help="Show the numbers of examples whole, not their last three digits.")
+@debuggable
 def report(**settings: Any) -> None:
     """Show what became of the run in RUN_DIR, why, and what to do next; also of one that is running or was killed."""
     _later("report", "report_command")(**settings)
@@ -197,6 +243,7 @@ def report(**settings: Any) -> None:
 )
 @_GRACE
 @_REPORT_AS_JSON
+@configured
 def resume(**settings: Any) -> None:
     """Go on with the run in RUN_DIR, and account for all of its contacts.
 
@@ -224,6 +271,7 @@ def resume(**settings: Any) -> None:
     metavar="KIND@EVERY",
     help="Fail every so many calls that add contacts, such as close@10; a KIND that is not known lists them all.",
 )
+@debuggable
 def sandbox(**settings: Any) -> None:
     """Serve the API on this machine, with an account of its own, until interrupted.
 
@@ -239,6 +287,7 @@ def sandbox(**settings: Any) -> None:
 @click.option("--allow-duplicates/--no-allow-duplicates", default=None, help="Whether the list keeps duplicates.")
 @click.option("--source", metavar="WORD", help="The vendor's word for where the contacts come from.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's own reply.")
+@configured
 def update(**settings: Any) -> None:
     """Update the contact list with this ID; what is left out stays as it is."""
     _later("lists", "update_command")(**settings)

@@ -6,19 +6,32 @@ import sys
 
 import click
 
-from kore_campaign_async.cli.commands import create, demo, lists, push, report, resume, sandbox, update
+from kore_campaign_async.cli.commands import (
+    configured,
+    create,
+    demo,
+    doctor,
+    lists,
+    push,
+    report,
+    resume,
+    sandbox,
+    update,
+)
 
 
 @click.group(
-    commands=[create, demo, lists, push, report, resume, sandbox, update],
+    commands=[create, demo, doctor, lists, push, report, resume, sandbox, update],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="kore-campaign-async", prog_name="kore-campaign")
+@configured
 def kore_campaign() -> None:
     """Put contacts into Kore.ai campaign contact lists, and know what became of each one.
 
     The account is told by KORE_HOST, KORE_APP_ID, KORE_ACCOUNT_ID, and either KORE_CLIENT_ID with
-    KORE_CLIENT_SECRET or KORE_AUTH_TOKEN. `kore-campaign demo` needs none of them.
+    KORE_CLIENT_SECRET or KORE_AUTH_TOKEN, or by a file of settings; `kore-campaign doctor` checks them. `kore-campaign
+    demo` needs none of them.
     """
 
 

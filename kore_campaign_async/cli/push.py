@@ -19,7 +19,6 @@ import orjson
 from attrs import evolve
 
 from kore_campaign_async.cli import asking, saying
-from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import (
     BatchLimits,
     Files,
@@ -30,7 +29,7 @@ from kore_campaign_async.config import (
     RateLimit,
     Timeouts,
 )
-from kore_campaign_async.errors import CallError, RunDirectoryError, SourceError
+from kore_campaign_async.errors import RunDirectoryError, SourceError
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.start import ingest_contacts, new_run_id
@@ -98,7 +97,7 @@ async def push_command(
     if sources == ("-",) and not dry_run:
         click.echo("note: standard input can't be read again, so a run that stops can't be resumed", err=True)
     with prepared():
-        async with CampaignClient.from_env(timeouts=timeouts(timeout), **settings) as client:
+        async with asking.client(timeouts=timeouts(timeout), **settings) as client:
 
             def push(progress: Watch) -> Awaitable[IngestReport]:
                 watched = evolve(options, progress=progress)
@@ -134,10 +133,8 @@ def prepared() -> Iterator[None]:
     gc.set_threshold(_GC_THRESHOLD)
     # The shell says in its own words how a run goes and ends.
     logging.getLogger("kore_campaign_async.runs").setLevel(logging.ERROR)
-    try:
+    with asking.told(failed=asking.WRONG, behind="; nothing was sent"):
         yield
-    except CallError as error:
-        asking.fail(f"{error}; nothing was sent", asking.WRONG)
 
 
 def timeouts(seconds: float) -> Timeouts:
@@ -160,10 +157,23 @@ async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Pa
         start: begins the run, with a callback for its progress.
         directory: of the run, from which its report is read when it was stopped.
     """
-    with saying.way_of(sys.stderr).progress() as shown:
-        run = asyncio.ensure_future(start(shown))
-        with _cancelled_by_signals(run), contextlib.suppress(asyncio.CancelledError):
-            return await run
+    begun = asyncio.Event()
+
+    def watched(now: Progress) -> None:
+        begun.set()
+        shown(now)
+
+    try:
+        with saying.way_of(sys.stderr).progress() as shown:
+            run = asyncio.ensure_future(start(watched))
+            with _cancelled_by_signals(run), contextlib.suppress(asyncio.CancelledError):
+                return await run
+    except Exception as error:
+        if not begun.is_set():
+            raise
+        # Something may have been sent, so that this is not the status of what never began.
+        on = "" if directory is None else f"; kore-campaign resume {directory} goes on with it"
+        asking.tell(error, failed=asking.STOPPED, wrong=asking.STOPPED, behind=on)
     try:
         if directory is not None:
             return read_report(directory)
@@ -187,6 +197,11 @@ def _cancelled_by_signals(task: asyncio.Future[IngestReport]) -> Iterator[None]:
 
 def show(report: IngestReport, directory: Path | None, *, as_json: bool) -> None:
     """Print a run's report on standard output, and what a person should know of its source on standard error."""
+    with asking.printing():
+        _show(report, directory, as_json=as_json)
+
+
+def _show(report: IngestReport, directory: Path | None, *, as_json: bool) -> None:
     for notice in report.notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:

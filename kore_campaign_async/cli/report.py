@@ -10,22 +10,23 @@ import orjson
 
 from kore_campaign_async.cli import asking, saying
 from kore_campaign_async.cli.look import look
-from kore_campaign_async.errors import KoreCampaignError
 from kore_campaign_async.ingest.files import read_report
 
 
 def report_command(*, run_dir: Path, as_json: bool, html: Path | None, show_numbers: bool) -> None:
     """Show the report of the run in RUN_DIR, also of one that is running or was killed."""
-    try:
+    with asking.told():
         if html is not None:
             _write_page(run_dir, html, show_numbers=show_numbers)
+        report = read_report(run_dir) if as_json else None
+        seen = look(run_dir, show_numbers=show_numbers) if report is None and html is None else None
+    with asking.printing(failed=asking.FAILED):
+        if html is not None:
             click.echo(f"the page is in {html}", err=as_json)
-        if as_json:
-            click.echo(orjson.dumps(read_report(run_dir).to_dict(), option=orjson.OPT_INDENT_2).decode())
-        elif html is None:
-            saying.way_of(sys.stdout).show_look(look(run_dir, show_numbers=show_numbers))
-    except KoreCampaignError as error:
-        asking.fail(str(error), asking.WRONG)
+        if report is not None:
+            click.echo(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2).decode())
+        if seen is not None:
+            saying.way_of(sys.stdout).show_look(seen)
     sys.exit(0)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 from kore_campaign_async.cli import asking
 from kore_campaign_async.cli.push import Watch, prepared, show, timeouts, watch
-from kore_campaign_async.client import HIDDEN, CampaignClient
+from kore_campaign_async.client import HIDDEN
 from kore_campaign_async.config import OnUncertain, RateLimit, parse_rates
 from kore_campaign_async.ingest.journal import read_settings
 from kore_campaign_async.ingest.report import IngestReport
@@ -30,12 +29,13 @@ async def resume_command(
     as_json: bool,
 ) -> int:
     """Go on with the run in RUN_DIR, and account for all of its contacts."""
+    found = asking.settings()
     stored: dict[str, Any] = read_settings(run_dir)["client"]
     limits = rate if rate is not None else parse_rates(tuple(stored["rate"]))
     settings: dict[str, Any] = {"timeouts": timeouts(timeout or stored["timeout"]), "rate": limits}
     if shared_rate is not None:
         settings["shared_rate"] = shared_rate
-    elif (shared := stored.get("shared_rate")) is not None and not os.environ.get("KORE_SHARED_RATE"):
+    elif (shared := stored.get("shared_rate")) is not None and found.origin("shared_rate") is None:
         if HIDDEN in shared:
             asking.fail(
                 f"the run shared its rate at {shared}, and no password is kept: give the whole URL with"
@@ -44,7 +44,7 @@ async def resume_command(
             )
         settings["shared_rate"] = shared
     with prepared():
-        async with CampaignClient.from_env(**settings) as client:
+        async with asking.client(found, **settings) as client:
 
             def resume(progress: Watch) -> Awaitable[IngestReport]:
                 return resume_ingest(

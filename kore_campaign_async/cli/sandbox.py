@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shlex
 import signal
 
@@ -34,8 +35,11 @@ async def sandbox_command(*, port: int, rate: tuple[RateLimit, ...], faults: tup
         async with Sandbox(port=port, rate=limit, faults=faults) as sandbox:
             for variable, value in sandbox.environment.items():
                 click.echo(f"export {variable}={shlex.quote(value)}")
+            # A file of settings would overrule them, and lead to an account that is none of the sandbox's.
+            click.echo("unset KORE_CONFIG KORE_PROFILE")
             click.echo("# copy these lines into another terminal; Ctrl-C stops the sandbox", err=True)
             await stopped.wait()
     except OSError as error:
-        asking.fail(f"the sandbox can't be served on port {port}: {error.strerror}", asking.WRONG)
+        why = os.strerror(error.errno) if error.errno else str(error)
+        asking.fail(f"the sandbox can't be served on port {port}: {why}; take another with --port", asking.WRONG)
     return 0

@@ -116,7 +116,8 @@ def read_object(response: Response) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise unreadable(response, "the reply is not a JSON object")
+        page = response.body.lstrip()[:1] == b"<"
+        raise unreadable(response, f"the reply is {'a page of HTML' if page else 'not a JSON object'}")
     return value
 
 

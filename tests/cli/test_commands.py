@@ -37,6 +37,7 @@ async def test_the_sandbox_prints_what_leads_the_other_commands_to_it(tmp_path: 
         assert line[0] == "export"
         name, _, value = line[1].partition("=")
         variables[name] = value
+    assert await process.stdout.readline() == b"unset KORE_CONFIG KORE_PROFILE\n"
     said = await kore_campaign("create", "Renewals", "--description", "Due in July", env=variables, cwd=tmp_path)
     assert said.status == 0
     assert said.out.startswith("created 'Renewals': cl-")

@@ -249,7 +249,10 @@ async def test_settings_of_the_account_that_are_missing_or_wrong(sandbox: Sandbo
     said = await kore_campaign(*push, cwd=tmp_path)
     assert (said.status, said.err) == (
         2,
-        "kore-campaign: KORE_HOST and KORE_APP_ID and KORE_ACCOUNT_ID are not set in the environment\n",
+        (
+            "kore-campaign: KORE_HOST, KORE_APP_ID and KORE_ACCOUNT_ID are not set in the environment; export them, or"
+            " name a file of settings in KORE_CONFIG\n"
+        ),
     )
     wrong = sandbox.environment | {"KORE_CLIENT_SECRET": "another secret of at least thirty-two characters"}
     said = await kore_campaign(*push, env=wrong, cwd=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -239,6 +240,11 @@ def _kind(path: Path | None, first: bytes) -> str:
     for kind, (mark, _) in _MAGIC.items():
         if first.startswith(mark):
             return kind
+    if re.match(rb"\s*\[\s*\{", first.removeprefix(codecs.BOM_UTF8)) is not None:
+        raise SourceError(
+            f"{'standard input' if path is None else path} is a JSON array; write one object on each line instead, such"
+            " as with jq -c '.[]'"
+        )
     # No header begins with a brace.
     is_json = first.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
     suffixes = [] if path is None else [suffix.lower() for suffix in path.suffixes]
