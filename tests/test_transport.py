@@ -353,7 +353,7 @@ QUICKLY_OVER = {hang_after_reading, drip_head, drip_body, endless_continue, bad_
 
 
 def total_for(handler: Handler) -> float:
-    return 0.2 if handler in QUICKLY_OVER else 5.0
+    return 0.5 if handler in QUICKLY_OVER else 5.0
 
 
 @pytest.mark.parametrize("handler", WITHOUT_RESPONSE, ids=lambda handler: handler.__name__)

@@ -7,16 +7,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
-from kore_campaign_async.cli import telling
 from kore_campaign_async.cli.legible import legible
-from kore_campaign_async.cli.look import Look
-from kore_campaign_async.cli.telling import WORDS
 from kore_campaign_async.config import Plan, Progress
 from kore_campaign_async.ingest.report import IngestReport
+
+if TYPE_CHECKING:
+    from kore_campaign_async.cli.look import Look
 
 _LINE_SECONDS: Final = 10.0
 
@@ -53,9 +53,11 @@ def show_report(report: IngestReport, directory: Path | None) -> None:
 
 def show_look(look: Look) -> None:
     """Print what there is to know of a run: its states, reasons with examples, calls, and what to do next."""
+    from kore_campaign_async.cli import telling  # noqa: PLC0415  a push needs it not, and its start is measured
+
     counts, report = table_of(look.report, look.directory), look.report
     rows = [*counts, (f"{report.counts.read:,}", "read", "", "")]
-    click.echo(f"{legible(report.source, WORDS)} → contact list {legible(report.contact_list, WORDS)}")
+    click.echo(f"{legible(report.source, telling.WORDS)} → contact list {legible(report.contact_list, telling.WORDS)}")
     click.echo(telling.headline(look))
     click.echo()
     for line in _columns(rows):
@@ -76,7 +78,7 @@ def show_look(look: Look) -> None:
         if step.command:
             click.echo(f"    {step.command}")
     for note in (*report.notices, *look.lacks):
-        click.echo(f"note: {legible(note, WORDS)}")
+        click.echo(f"note: {legible(note, telling.WORDS)}")
     click.echo(f"run directory: {look.directory}")
 
 

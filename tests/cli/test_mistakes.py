@@ -190,7 +190,9 @@ def without(library: str, ours: str) -> Callable[[World], None]:
     """As if a library were not installed, for the modules of ours that need it."""
 
     def remove(_world: World) -> None:
-        for name in [name for name in sys.modules if name.partition(".")[0] == library or ours in name]:
+        for name in [
+            name for name in sys.modules if f"{name}.".startswith((f"{library}.", f"kore_campaign_async.{ours}."))
+        ]:
             del sys.modules[name]
         sys.modules[library] = None  # type: ignore[assignment]
 
@@ -517,7 +519,10 @@ MISTAKES: Final[dict[str, Mistake]] = {
     "a table without its extra": M(
         "push c.parquet --list Renewals",
         "c.parquet is a Parquet file, which needs the extra tables: pip install 'kore-campaign-async[tables]'",
-        before=lambda world: (write("c.parquet", b"PAR1" * 9)(world), without("polars", "sources.")(world))[0],
+        before=lambda world: (
+            write("c.parquet", b"PAR1" * 9)(world),
+            without("polars", "ingest.sources.tables")(world),
+        )[0],
     ),
     "a do-not-contact file that is missing": M(
         f"{PUSH} --suppress dnc", "the do-not-contact file dnc can't be read: No such file or directory"

@@ -228,7 +228,7 @@ def test_the_example_numbers_can_exist() -> None:
 CODES: Final = [str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE]
 
 
-@settings(deadline=None, max_examples=3000)
+@settings(deadline=None, max_examples=1000)
 @given(st.sampled_from(CODES), st.from_regex(r"[0-9]{4,12}", fullmatch=True), st.booleans())
 def test_a_number_that_skips_the_library_would_not_be_changed_by_it(code: str, rest: str, usual: bool) -> None:
     text = f"+{code}{rest}"
@@ -325,7 +325,7 @@ def test_whatever_is_sent_can_be_barred_by_the_same_text() -> None:
             assert sent is None or sent in plans.barred(text)
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=500)
 @given(
     st.lists(
         st.one_of(

@@ -193,7 +193,7 @@ def check_truth(told: Told) -> None:
     assert not told.api.received.keys() & {one.removeprefix("+") for one in BARRED}
 
 
-@examples(250)
+@examples(150)
 @given(
     source=sources(),
     script=answers,
@@ -215,7 +215,7 @@ async def test_every_row_ends_once_in_the_state_that_is_true(
     check_truth(told)
 
 
-@examples(150)
+@examples(90)
 @given(
     source=sources(),
     script=answers,

@@ -81,7 +81,7 @@ tables = st.lists(st.tuples(cells, phones, zones, cells), min_size=1, max_size=3
         (1 << 20, NumberingPlans(None, strict=True)),
     ],
 )
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(tables)
 @example([("", "+14155550123", "", "")])
 @example([("Ana", "+14155550123", "", ""), ("Ana", "+14155550123", "", "x")])
@@ -186,7 +186,7 @@ lines = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 @given(lines)
 @example([b"a,b,c,d", b"a,b"])
 @example([b'"a,b",c', b"a,b,c"])
@@ -330,7 +330,7 @@ def _written(cell: str) -> str:
     return text.getvalue()[:-1]
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.data(), written, torn, st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.integers(1, 9), asked)
 def test_a_file_is_the_same_by_tables_and_by_rows(
     data: st.DataObject,
@@ -406,7 +406,7 @@ odd_lines = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     st.data(),
     st.lists(st.tuples(cells, phones, zones, cells), min_size=6, max_size=40),
