@@ -336,7 +336,8 @@ async def test_a_proxy_that_refuses_is_told_and_nothing_was_sent(
         assert caught.value.reason == reason
         assert caught.value.outcome is errors.CallOutcome.NOT_SENT
         assert caught.value.retryable == (kind is errors.ConnectionFailedError)
-        assert proxy.connections == 1
+        # The first wait is random, and can be over before the deadline of what is not permanent.
+        assert proxy.connections == 1 or (caught.value.retryable and proxy.connections > 1)
         shown = shown_by(caught.value, test_file=__file__)
         coded = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
         assert not [text for text in (PASSWORD, QUOTED, coded, TOKEN) if text in shown]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.test_utils import unused_port
-from cli.shell import environment, kore_campaign
+from cli.shell import KORE_CAMPAIGN, Said, environment, kore_campaign
 
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.sandbox import Fault, Sandbox
@@ -69,6 +70,66 @@ async def test_every_flag_that_the_readme_names_exists(tmp_path: Path) -> None:
     shown = "".join([(await kore_campaign(name, "--help", cwd=tmp_path)).out for name in ("push", "report", "sandbox")])
     for flag in set(re.findall(r"`(--[a-z-]+)", README)):
         assert flag in shown, flag
+
+
+def test_every_link_to_a_section_leads_to_one() -> None:
+    sections = {
+        re.sub(r"[^\w -]", "", name).strip().lower().replace(" ", "-")
+        for name in re.findall(r"^##+ (.*)$", README, re.MULTILINE)
+    }
+    links = re.findall(r"\]\(#([^)]*)\)", README)
+    assert len(links) > 15
+    assert set(links) <= sections
+
+
+# The story of an export
+
+EXPORT = "Vorname;Phone Number;Kundennr\nZoë;(415) 555-0101;1\nJosé;415-555-0102;2\nAl;555-0103;3\n" + "".join(
+    f"Ann;(415) 555-{row};{row}\n" for row in range(1000, 4000)
+)
+
+
+async def test_from_an_export_to_a_finished_list(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The README's commands, one after the other: the power fails during the push, and a row is mended after it."""
+    (block,) = re.findall(r"^## From an export.*?^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    story = [shlex.split(line, comments=True)[2:] for line in block.splitlines()]
+    assert [arguments[0] for arguments in story] == "doctor create push push resume report push report".split()
+    (tmp_path / "export.csv").write_bytes(EXPORT.encode("cp1252"))
+    sandbox.lists.clear()
+    env = {**sandbox.environment, "KORE_RATE": "none"}
+
+    async def said(arguments: list[str]) -> Said:
+        return await kore_campaign(*arguments, env=env, cwd=tmp_path)
+
+    doctor, create, dry_run, push, resume, report, again, page = story
+    assert (await said(doctor)).status == 0
+    assert (await said(create)).status == 0
+    tried = await said(dry_run)
+    assert (tried.status, "1  rejected" in tried.out) == (1, True), tried
+    assert not (tmp_path / "july").exists()
+    sandbox.faults = [Fault("hang", every=2)]
+    process = await asyncio.create_subprocess_exec(
+        *(KORE_CAMPAIGN, *push, "--max-contacts", "100"), env=environment(env), cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(20.0):
+        while sandbox.calls["addContacts"] < 3:
+            await asyncio.sleep(0.01)
+    process.kill()
+    _, err = await process.communicate()
+    assert "export.csv: Windows-1252, cells parted by semicolons" in err.decode()
+    sandbox.faults = []
+    assert (await said(resume)).status == 1, "one row is no number"
+    shown = await said(report)
+    assert "no_area_code" in shown.out
+    mended = tmp_path / "july" / "rejected.csv"
+    mended.write_text(mended.read_text(encoding="utf-8").replace("555-0103", "415-555-0103"), encoding="utf-8")
+    assert (await said(again)).status == 0
+    assert (await said(page)).status == 0
+    assert "Renewals" in (tmp_path / "july.html").read_text(encoding="utf-8")
+    await sandbox.settle()
+    stored = sandbox.named("Renewals").records
+    assert len(stored) == 3003
+    assert set(stored.values()) == {1}
 
 
 # The service

@@ -10,7 +10,7 @@ from kore_campaign_async.ingest.sources.blocks import BLOCK_BYTES, Blocks, LineC
 
 T = TypeVar("T")
 
-_TABLE_BYTES: Final = 3 << 19
+_TABLE_BYTES: Final = 5 << 18
 
 
 class PlainParts:
