@@ -93,7 +93,8 @@ async def test_from_an_export_to_a_finished_list(sandbox: Sandbox, tmp_path: Pat
     """The README's commands, one after the other: the power fails during the push, and a row is mended after it."""
     (block,) = re.findall(r"^## From an export.*?^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     story = [shlex.split(line, comments=True)[2:] for line in block.splitlines()]
-    assert [arguments[0] for arguments in story] == "doctor create push push resume report push report".split()
+    commands = ["doctor", "create", "push", "push", "resume", "report", "push", "report"]
+    assert [arguments[0] for arguments in story] == commands
     (tmp_path / "export.csv").write_bytes(EXPORT.encode("cp1252"))
     sandbox.lists.clear()
     env = {**sandbox.environment, "KORE_RATE": "none"}
@@ -109,7 +110,10 @@ async def test_from_an_export_to_a_finished_list(sandbox: Sandbox, tmp_path: Pat
     assert not (tmp_path / "july").exists()
     sandbox.faults = [Fault("hang", every=2)]
     process = await asyncio.create_subprocess_exec(
-        *(KORE_CAMPAIGN, *push, "--max-contacts", "100"), env=environment(env), cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+        *(KORE_CAMPAIGN, *push, "--max-contacts", "100"),
+        env=environment(env),
+        cwd=tmp_path,
+        stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(20.0):
         while sandbox.calls["addContacts"] < 3:
