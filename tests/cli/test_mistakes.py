@@ -194,6 +194,10 @@ def without(library: str, ours: str) -> Callable[[World], None]:
             name for name in sys.modules if f"{name}.".startswith((f"{library}.", f"kore_campaign_async.{ours}."))
         ]:
             del sys.modules[name]
+            parent, _, child = name.rpartition(".")
+            # A package remembers its modules too.
+            if parent.startswith("kore_campaign_async"):
+                vars(sys.modules[parent]).pop(child, None)
         sys.modules[library] = None  # type: ignore[assignment]
 
     return remove
