@@ -113,14 +113,8 @@ def show_lists(lists: Sequence[ContactList]) -> None:
         console.print("no contact lists")
         return
     table = Table(box=None, pad_edge=False)
-    for name, justify, fold in (
-        ("name", "left", "fold"),
-        ("id", "left", "fold"),
-        ("contacts", "right", "fold"),
-        ("status", "left", "fold"),
-        ("source", "left", "fold"),
-    ):
-        table.add_column(name, justify=justify, overflow=fold)  # type: ignore[arg-type]  # literals all
+    for name in ("name", "id", "contacts", "status", "source"):
+        table.add_column(name, justify="right" if name == "contacts" else "left", overflow="fold")
     for one in lists:
         contacts = "" if one.total_record_count is None else f"{one.total_record_count:,}"
         table.add_row(*map(Text, (one.name, one.id, contacts, one.status or "", one.source or "")))

@@ -480,7 +480,7 @@ def test_objects_become_columns() -> None:
     ],
 )
 def test_lines_that_are_not_plain_objects_are_left_to_the_reader_of_records(data: bytes) -> None:
-    assert ndjson_columns.table_of(data) is None
+    assert ndjson_columns.table_of(data, 1) is None
 
 
 async def test_large_files_of_objects_go_by_tables_by_themselves(

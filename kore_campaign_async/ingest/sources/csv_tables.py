@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from functools import partial
 
 from kore_campaign_async.ingest.records import Slice, TableSlice
-from kore_campaign_async.ingest.sources.base import one_ahead
 from kore_campaign_async.ingest.sources.blocks import Blocks
 from kore_campaign_async.ingest.sources.csv_columns import table_of
 from kore_campaign_async.ingest.sources.csv_file import CsvFile
@@ -29,18 +26,19 @@ class CsvTables(CsvFile):
 
     def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
-        return one_ahead(self._slices())
+        return self._plain.woven(super().slices(), is_between=self._is_between, table_of=self._table_of)
 
-    async def _slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
-        read = partial(table_of, columns=self._drop + len(self.columns), delimiter=self._delimiter)
-        async with aclosing(super().slices()) as slices:
-            async for part in slices:
-                yield part
-                if self.yields_tables and not self._lines_left and not self._records.is_open:
-                    async for frame, is_clean in self._plain.read(read):
-                        table = TableSlice(self._row, frame[:, self._drop :], is_clean)
-                        self._row += len(table)
-                        yield table
+    def _is_between(self) -> bool:
+        return self.yields_tables and not self._lines_left and not self._records.is_open
+
+    def _table_of(self, data: bytes) -> TableSlice | None:
+        found = table_of(data, self._drop + len(self.columns), self._delimiter)
+        if found is None:
+            return None
+        frame, is_clean = found
+        table = TableSlice(self._row, frame[:, self._drop :], is_clean)
+        self._row += len(table)
+        return table
 
     async def _next_block(self) -> bytes:
         return await self._plain.next_block()

@@ -27,7 +27,7 @@ _ODD: Final = "\0"
 _LINE: Final = "line"
 
 
-def table_of(data: bytes, first: int = 1) -> TableSlice | None:
+def table_of(data: bytes, first: int) -> TableSlice | None:
     """Read lines, the last of which has its end; None if most of them are not plain, or one is blank.
 
     Args:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-
-from attrs import evolve
 
 from kore_campaign_async.ingest.records import Slice, TableSlice
-from kore_campaign_async.ingest.sources.base import one_ahead
 from kore_campaign_async.ingest.sources.blocks import Blocks
 from kore_campaign_async.ingest.sources.ndjson_columns import table_of
 from kore_campaign_async.ingest.sources.ndjson_file import NdjsonFile
@@ -26,16 +22,12 @@ class NdjsonTables(NdjsonFile):
 
     def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
-        return one_ahead(self._slices())
+        return self._plain.woven(self._of_lines(), is_between=lambda: not self._lines_left, table_of=self._table_of)
 
-    async def _slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
-        async with aclosing(self._of_lines()) as slices:
-            async for part in slices:
-                yield part
-                if not self._lines_left:
-                    async for table in self._plain.read(table_of):
-                        yield evolve(table, first=self._row)
-                        self._row += len(table)
+    def _table_of(self, data: bytes) -> TableSlice | None:
+        table = table_of(data, self._row)
+        self._row += 0 if table is None else len(table)
+        return table
 
     async def _next_block(self) -> bytes:
         return await self._plain.next_block()

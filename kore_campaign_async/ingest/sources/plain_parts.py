@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
+from kore_campaign_async.ingest.records import Slice, TableSlice
+from kore_campaign_async.ingest.sources.base import one_ahead
 from kore_campaign_async.ingest.sources.blocks import BLOCK_BYTES, Blocks, LineCutter, in_thread
 
-T = TypeVar("T")
+TableOf = Callable[[bytes], TableSlice | None]
 
 _TABLE_BYTES: Final = 5 << 18
 
@@ -30,12 +33,30 @@ class PlainParts:
         # How much of it is tried in small parts, since something in it is not plain.
         self._small_bytes = 0
 
-    async def read(self, table_of: Callable[[bytes], T | None]) -> AsyncGenerator[T, None]:
-        """Yield what follows as far as it is plain, and leave the rest to the reader of records.
+    def woven(
+        self, records: AsyncGenerator[Slice | TableSlice, None], *, is_between: Callable[[], bool], table_of: TableOf
+    ) -> AsyncGenerator[Slice | TableSlice, None]:
+        """Yield the slices of a reader of records, and tables of what is plain between them.
 
         Args:
-            table_of: makes a table of whole lines; None if they are not plain.
+            records: the reader's slices.
+            is_between: whether the reader stands between two records, so that a table can begin there.
+            table_of: makes a table of whole lines; None if they are not plain. Called in a thread.
         """
+        return one_ahead(self._woven(records, is_between, table_of))
+
+    async def _woven(
+        self, records: AsyncGenerator[Slice | TableSlice, None], is_between: Callable[[], bool], table_of: TableOf
+    ) -> AsyncGenerator[Slice | TableSlice, None]:
+        async with aclosing(records):
+            async for part in records:
+                yield part
+                if is_between():
+                    async for table in self._tables(table_of):
+                        yield table
+
+    async def _tables(self, table_of: TableOf) -> AsyncGenerator[TableSlice, None]:
+        """Yield what follows as far as it is plain, and leave the rest to the reader of records."""
         rest = self._cutter.take_rest()
         if rest is None:
             return
