@@ -19,9 +19,11 @@ from attrs import define, field
 
 from kore_campaign_async.config import DoNotContact
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.barring import Meanings, barred_numbers
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.matching import is_number_name
-from kore_campaign_async.ingest.normalise import Numbering, clean_number, text_of
+from kore_campaign_async.ingest.normalise import Numbering, text_of
+from kore_campaign_async.ingest.phone_text import meanings_by_shape
 from kore_campaign_async.ingest.records import Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.screening import Barred
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS
@@ -56,18 +58,13 @@ async def read_suppressed(
     Raises:
         SourceError: a file can't be read, or a row holds no number.
     """
-    found = _Found(_of_the_shape if numbering is None else numbering.barred)
+    found = _Found(meanings_by_shape if numbering is None else numbering.meanings)
     for path in paths:
         await _read_file(path, found)
     items = iter(enumerate(numbers, 1))
     while part := list(islice(items, SLICE_RECORDS)):
         await asyncio.to_thread(found.take_items, part)
     return await asyncio.to_thread(Barred, found.numbers) if found.numbers else frozenset()
-
-
-def _of_the_shape(text: str) -> Sequence[str]:
-    number = clean_number(text)
-    return () if number is None else (number,)
 
 
 async def _read_file(path: Path, found: _Found) -> None:
@@ -106,7 +103,7 @@ class _Found:
         numbers: found so far, some perhaps several times.
     """
 
-    _reads: Callable[[str], Sequence[str]]
+    _meanings: Meanings
     numbers: array[int] = field(factory=lambda: array("Q"), init=False)
     _name: str = field(default="", init=False)
     # The index of the number's column; None of a file of mappings.
@@ -165,7 +162,7 @@ class _Found:
         return text, iter(record)
 
     def _add(self, text: str, complaint: str) -> None:
-        numbers = self._reads(text)
+        numbers, _ = barred_numbers(text, self._meanings)
         if not numbers:
             shown = masked(text)[:_SHOWN_CHARACTERS]
             raise SourceError(f"{complaint}: {shown!r}; mend or remove it")

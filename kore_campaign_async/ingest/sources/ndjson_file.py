@@ -10,6 +10,7 @@ from typing import Any
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
@@ -78,8 +79,8 @@ def record_of(line: str) -> Record:
 
 
 def _exactly(line: str) -> Any:
-    """Read with the stdlib, which keeps integers beyond 64 bits; orjson makes floats of them."""
+    """Read with the stdlib, which keeps integers beyond 64 bits and fractions as they are written."""
     try:
-        return json.loads(line)
+        return json.loads(line, parse_float=TypedText)
     except ValueError:  # more digits than Python reads
         return None

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 import python_calamine as calamine
 
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import BAD_VALUE, Broken
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect
 from kore_campaign_async.ingest.sources.blocks import BLOCK_BYTES, in_thread
@@ -169,15 +170,15 @@ def _as_text(value: Any) -> str | None:  # noqa: PLR0911  one return a type
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return TypedText("true" if value else "false")
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
         if not abs(value) < _EXACT:
             return None
-        return str(int(value)) if value.is_integer() else format(Decimal(format(value, _DIGITS)), "f")
+        return str(int(value)) if value.is_integer() else TypedText(format(Decimal(format(value, _DIGITS)), "f"))
     if isinstance(value, dt.datetime):
-        return (value.date() if value.time() == dt.time() else value).isoformat()
+        return TypedText((value.date() if value.time() == dt.time() else value).isoformat())
     if isinstance(value, dt.date | dt.time):
-        return value.isoformat()
+        return TypedText(value.isoformat())
     return None
