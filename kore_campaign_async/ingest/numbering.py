@@ -45,8 +45,8 @@ _MEXICO: Final = 52
 _MEXICAN_DIGITS: Final = 10
 _OLD_MEXICAN = re.compile(r"(?:01|044|045)([2-9][0-9]{9})").fullmatch
 
-# Whole slices are read twice where something about them is odd.
-_TEXTS_KEPT: Final = 4096
+# The first rows are read before anything is sent, and whole slices twice where something about them is odd.
+_TEXTS_KEPT: Final = 16384
 
 
 @frozen
@@ -213,6 +213,19 @@ class NumberingPlans:
         parsed = _parsed(international, None)
         if parsed is not None:
             yield parsed
+
+
+def best_regions(texts: Sequence[str]) -> Sequence[tuple[str, int]]:
+    """The regions by whose customs at least half of the texts are numbers, the best first, and how many are."""
+    counts = {
+        region: sum(plans.clean(text) is not None for text in texts)
+        for region in sorted(phonenumbers.SUPPORTED_REGIONS)
+        for plans in (NumberingPlans(region, strict=False),)
+    }
+    # Where regions share a country code, the one that has its name is meant.
+    main = {regions[0] for regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.values()}
+    good = [(region, count) for region, count in counts.items() if texts and 2 * count >= len(texts)]
+    return sorted(good, key=lambda one: (-one[1], one[0] not in main, one[0]))
 
 
 def _digits(text: str) -> str:

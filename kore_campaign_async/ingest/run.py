@@ -88,6 +88,8 @@ class Run:
     #: Set by who resumes it.
     resumed: bool = field(default=False, init=False)
     reading: tuple[str, ...] = ()
+    #: Tells what somebody should know of the first slice, before anything of it is sent.
+    first_look: Callable[[Slice | TableSlice], tuple[str, ...]] | None = None
     _exhausted: bool = field(default=False, init=False)
     # A source that fails ends the reading; what was read goes out all the same.
     _stopping: bool = field(default=False, init=False)
@@ -196,6 +198,7 @@ class Run:
         try:
             async with aclosing(self.source.slices()) as slices:
                 while (part := await self._next(slices)) is not None:
+                    self._look_at(part)
                     for piece in self._pieces(part):
                         if isinstance(piece, TableSlice) or self.screen.takes_long:
                             await self._take_aside(piece)
@@ -216,6 +219,12 @@ class Run:
         self._take_the_rest()
         self._all_read = True
         self._has_read.set()
+
+    def _look_at(self, part: Slice | TableSlice) -> None:
+        look, self.first_look = self.first_look, None
+        for warning in look(part) if look is not None else ():
+            self.notices = (*self.notices, warning)
+            logger.warning(warning)
 
     def _pieces(self, part: Slice | TableSlice) -> Iterator[Slice | TableSlice]:
         """A large slice in small ones where the caller's own function is asked, since that can take its time."""
@@ -523,6 +532,7 @@ class Run:
             stopped_because=None if because is None else masked(because),
             notices=self.notices,
             budget=self._budget_use(seconds),
+            do_not_contact=self.screen.suppressed.uses(),
         )
 
     def _budget_use(self, seconds: float) -> BudgetUse:

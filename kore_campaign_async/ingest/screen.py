@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -13,6 +12,7 @@ from kore_campaign_async.ingest.batching import Batcher, as_objects
 from kore_campaign_async.ingest.journal import Known
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
 from kore_campaign_async.ingest.records import Batch, Record, Settled, Slice, State, TableSlice
+from kore_campaign_async.ingest.screening import BarredLists
 
 
 class Seen(Protocol):
@@ -72,7 +72,7 @@ class Screen:
     """
 
     normaliser: Normaliser
-    suppressed: AbstractSet[int]
+    suppressed: BarredLists
     seen: Seen | None
     batcher: Batcher
     known: Sequence[Known] = ()
@@ -93,6 +93,7 @@ class Screen:
             made.append(rejected(found.rejected))
         if not self.suppressed.isdisjoint(found.keys):
             barred = [index for index, key in enumerate(found.keys) if key in self.suppressed]
+            self.suppressed.meet([found.keys[index] for index in barred])
             made.append(_left_out(State.SUPPRESSED, found, barred, "suppressed"))
             found = found.without(barred)
         if self.seen is not None:

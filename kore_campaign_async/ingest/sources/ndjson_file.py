@@ -79,8 +79,13 @@ def record_of(line: str) -> Record:
 
 
 def _exactly(line: str) -> Any:
-    """Read with the stdlib, which keeps integers beyond 64 bits and fractions as they are written."""
+    """Read with the stdlib, which keeps integers beyond 64 bits; orjson makes floats of them."""
     try:
-        return json.loads(line, parse_float=TypedText)
+        return json.loads(line, parse_float=_float)
     except ValueError:  # more digits than Python reads
         return None
+
+
+def _float(text: str) -> float | TypedText:
+    """A fraction; one with an exponent as it is written, since that may have lost digits of a number."""
+    return TypedText(text) if "e" in text or "E" in text else float(text)
