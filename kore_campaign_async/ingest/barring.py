@@ -106,8 +106,8 @@ def _of_one(chunk: str, one: OneNumber) -> Sequence[str]:
         at = one.text.index("0", len(one.first) + one.text.startswith("+"))
         readings.append(one.text[:at] + one.text[at + 1 :])
     groups = _GROUPS.findall(chunk)
-    if one.has_tail:
-        readings.append(one.text[: -len(groups[-1])])
+    if one.before_tail:
+        readings.append(one.before_tail)
     # 3/14155550101: what stands there by itself is a whole number already.
     readings += [group for group in groups if len(group) >= _WHOLE_DIGITS] if len(groups) > 1 else []
     return readings

@@ -19,6 +19,7 @@ from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, Validati
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.phone_text import (
     EXIT_PREFIX,
+    OneNumber,
     canonical,
     is_plain,
     meanings_by_shape,
@@ -162,8 +163,19 @@ class NumberingPlans:
         one = one_number(plain)
         if isinstance(one, str):
             return None, one
+        doubt = self._doubt(one)
+        return (None, doubt) if doubt else self._by_the_plan(one)
+
+    def _doubt(self, one: OneNumber) -> str:
+        """The reason code of what is a number by its shape and must not be called; "" of all else."""
         if one.is_short_date and self._lengths() != {_SHORT_DATE_DIGITS}:
-            return None, DATE_OR_AMOUNT
+            return DATE_OR_AMOUNT
+        if one.zero == "(0)" and not one.text.startswith(("+", EXIT_PREFIX)) and one.first != self._code:
+            return AMBIGUOUS_PHONE
+        return HAS_EXTENSION if self._has_extension(one) else ""
+
+    def _by_the_plan(self, one: OneNumber) -> tuple[str | None, str]:
+        reason = ""
         found: set[str] = set()
         for parsed in self._readings(one.text):
             number, length = _written(parsed), _length(parsed)
@@ -171,12 +183,19 @@ class NumberingPlans:
                 reason = reason or NO_AREA_CODE
             if length != ValidationResult.IS_POSSIBLE or not _INTERNATIONAL(number):
                 continue
-            if (number == one.text and not self._strict and not one.has_tail) or self._can_exist(parsed):
+            if (number == one.text and not self._strict and not one.before_tail) or self._can_exist(parsed):
                 found.add(number)
-            reason = HAS_EXTENSION if one.has_tail else UNASSIGNED_PHONE
+            reason = UNASSIGNED_PHONE
         if len(found) == 1:
             return found.pop(), ""
-        return None, AMBIGUOUS_PHONE if found else reason or (HAS_EXTENSION if one.has_tail else INVALID_PHONE)
+        return None, AMBIGUOUS_PHONE if found else reason or INVALID_PHONE
+
+    def _has_extension(self, one: OneNumber) -> bool:
+        """Whether the last group is one: what stands before it is a whole number already, or it is a single digit."""
+        if not one.before_tail:
+            return False
+        is_digit = len(one.text) - len(one.before_tail) == 1
+        return is_digit or any(map(self._can_exist, self._readings(one.before_tail)))
 
     def _why_not_plain(self, text: str) -> str:
         """The reason code of a text with words or further signs in it, whose letters must not become digits."""

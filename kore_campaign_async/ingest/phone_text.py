@@ -115,14 +115,14 @@ class OneNumber:
     Attributes:
         text: `+`, if it is there, and the digits.
         first: the first group of digits.
-        has_tail: whether the last group looks like an extension.
+        before_tail: what stands before the last group, where that looks like an extension; or "".
         zero: the zero behind what can be a country code: `(0)` in parentheses, `0` at the beginning of a group, or "".
         is_short_date: whether it can be a date with a year of two digits.
     """
 
     text: str
     first: str
-    has_tail: bool = False
+    before_tail: str = ""
     zero: str = ""
     is_short_date: bool = False
 
@@ -153,7 +153,7 @@ def read_number(text: str) -> tuple[str | None, str]:
         digits = len(number.removeprefix("+"))
         if digits != _NORTH_AMERICAN_DIGITS:
             return None, HAS_EXTENSION if digits > _NORTH_AMERICAN_DIGITS else INVALID_PHONE
-    if found.has_tail:
+    if found.before_tail:
         return None, HAS_EXTENSION
     return (number, "") if is_e164(number) else (None, INVALID_PHONE)
 
@@ -256,9 +256,8 @@ def one_number(text: str) -> OneNumber | str:  # noqa: PLR0911  one return a rea
     # At the very beginning it is the zero of a national number.
     if zeros and not zero and (zeros > 1 or groups[0] != "0"):
         return AMBIGUOUS_PHONE
-    return OneNumber(
-        plus + "".join(groups), groups[0], _has_tail(groups, between), zero, is_short_date=_SHORT_DATE(text) is not None
-    )
+    before_tail = plus + "".join(groups[:-1]) if _has_tail(groups, between) else ""
+    return OneNumber(plus + "".join(groups), groups[0], before_tail, zero, is_short_date=_SHORT_DATE(text) is not None)
 
 
 def _is_amount(plus: str, groups: Sequence[str], between: Sequence[str]) -> bool:
@@ -286,7 +285,7 @@ def _is_several(plus: str, groups: Sequence[str], between: Sequence[str]) -> boo
         if "/" in between[index]:
             # What stands before a slash is an area code, with its country's code or its zero; 555-0101/02 are two.
             most = _LONGEST_AREA_CODE + (2 if plus else 0 if groups[0].startswith("0") else -1)
-            if before > most or left <= _LONGEST_FRACTION:
+            if before > most or left <= _LONGEST_FRACTION or (before == 1 and not plus):
                 return True
     return False
 
@@ -315,12 +314,13 @@ def _has_tail(groups: Sequence[str], between: Sequence[str]) -> bool:
     if len(groups) == 1:
         return False
     *before, tail = map(len, groups)
-    is_signed = between[-1].strip(" ()") != ""
+    signs = [one.strip(" ()") for one in between]
+    is_signed = signs[-1] != ""
     last = before[-1]
     if tail == 1:
         return True
-    if tail == 2:  # noqa: PLR2004  pairs follow pairs, and behind a blank groups of three
-        return last > (2 if is_signed else 3)
+    if tail == 2:  # noqa: PLR2004  pairs follow pairs, and groups of three where no sign sets them apart
+        return last > (2 if is_signed and set(signs[:-1]) != {signs[-1]} else 3)
     if tail == 3:  # noqa: PLR2004  groups of three
         return is_signed and last > 3  # noqa: PLR2004
     return last > 3 and sum(before) - _exit_digits(groups) >= _DIGITS_OF_A_WHOLE_NUMBER  # noqa: PLR2004
