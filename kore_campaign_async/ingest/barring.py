@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from kore_campaign_async.ingest.phone_text import OneNumber, canonical, one_number, unwrapped
+from kore_campaign_async.ingest.phone_text import KEEP_THEIR_ZERO, OneNumber, canonical, one_number, unwrapped
 from kore_campaign_async.ingest.records import AMBIGUOUS_PHONE, DATE_OR_AMOUNT, LOST_DIGITS, SEVERAL_NUMBERS
 
 Meanings = Callable[[str], Sequence[str]]
@@ -105,6 +105,9 @@ def _of_one(chunk: str, one: OneNumber) -> Sequence[str]:
     if one.zero:
         at = one.text.index("0", len(one.first) + one.text.startswith("+"))
         readings.append(one.text[:at] + one.text[at + 1 :])
+        # Nobody dials the zero in parentheses from abroad, but for the few countries that keep it.
+        if one.zero == "(0)" and one.text.startswith("+") and one.first not in KEEP_THEIR_ZERO:
+            del readings[0]
     groups = _GROUPS.findall(chunk)
     if one.before_tail:
         readings.append(one.before_tail)

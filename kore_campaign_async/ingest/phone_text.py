@@ -54,7 +54,7 @@ _DIGITS: Final = re.compile("[0-9]+").findall
 _ZERO_IN_PARENTHESES: Final = re.compile(r"\( *0 *\)")
 
 # Countries whose national numbers begin with a zero that is dialled from abroad too: ITU-T E.164, national plans.
-_KEEP_THEIR_ZERO: Final = frozenset({"39", "225", "229", "241", "242", "378", "379"})
+KEEP_THEIR_ZERO: Final = frozenset({"39", "225", "229", "241", "242", "378", "379"})
 _LONGEST_COUNTRY_CODE: Final = 3
 EXIT_PREFIX: Final = "00"
 _EXIT_PREFIXES: Final = frozenset({"00", "010", "011", "0011"})
@@ -146,7 +146,7 @@ def read_number(text: str) -> tuple[str | None, str]:
         return None, found if isinstance(found, str) else DATE_OR_AMOUNT
     number = found.text
     if found.zero:
-        if found.zero == "0" or not number.startswith("+") or found.first in _KEEP_THEIR_ZERO:
+        if found.zero == "0" or not number.startswith("+") or found.first in KEEP_THEIR_ZERO:
             return None, AMBIGUOUS_PHONE
         number = f"+{found.first}{number[len(found.first) + 2 :]}"
     if number.startswith("+1") or found.first == "1":
@@ -306,7 +306,7 @@ def _zero_behind_code(plus: str, groups: Sequence[str], *, in_parentheses: bool)
         return ""
     if in_parentheses:
         return "(0)" if rest[0] == "0" else ""
-    return "0" if plus and code not in _KEEP_THEIR_ZERO else ""
+    return "0" if plus and code not in KEEP_THEIR_ZERO else ""
 
 
 def _has_tail(groups: Sequence[str], between: Sequence[str]) -> bool:
