@@ -242,6 +242,8 @@ def one_number(text: str) -> OneNumber | str:  # noqa: PLR0911  one return a rea
     if (fraction := _FRACTION(text)) is not None:
         return DATE_OR_AMOUNT if fraction[2].strip("0") else OneNumber(fraction[1], fraction[1].removeprefix("+"))
     if (found := _GROUPED(text)) is None:
+        if _SCIENTIFIC(text):
+            return LOST_DIGITS
         several = len(_DIGITS(text)) > 1 and sum(map(str.isdecimal, text)) >= 2 * _FEWEST_DIGITS
         return SEVERAL_NUMBERS if several else INVALID_PHONE
     plus, body = found[1], found[2]

@@ -37,6 +37,8 @@ UNASSIGNED_PHONE: Final = "unassigned_phone"
 SEVERAL_NUMBERS: Final = "several_numbers"
 DATE_OR_AMOUNT: Final = "date_or_amount"
 MISSING_PLUS: Final = "missing_plus"
+#: Why a duplicate is one whose number another run has sent; its name stands behind this.
+SENT_BEFORE: Final = "sent_before"
 VALUE_TOO_LONG: Final = "value_too_long"
 TOO_MANY_COLUMNS: Final = "too_many_columns"
 BAD_TIME_ZONE: Final = "bad_time_zone"
