@@ -13,7 +13,10 @@ import click
 
 from kore_campaign_async.cli.legible import legible
 from kore_campaign_async.config import Plan, Progress
+from kore_campaign_async.errors import RunDirectoryError
+from kore_campaign_async.ingest.journal import read_settings
 from kore_campaign_async.ingest.report import IngestReport
+from kore_campaign_async.ingest.resuming import resuming
 
 if TYPE_CHECKING:
     from kore_campaign_async.cli.look import Look
@@ -119,9 +122,18 @@ def what_now(report: IngestReport, directory: Path | None) -> Iterator[str]:
         if not report.source_exhausted:
             yield "the source was not read to its end"
         if directory is not None:
-            yield f"kore-campaign resume {directory} goes on with it"
+            yield go_on(directory)
     if directory is not None:
         yield f"run directory: {directory}"
+
+
+def go_on(directory: Path) -> str:
+    """How the run in a directory is gone on with, or why it can't be."""
+    try:
+        settings = read_settings(directory)
+    except RunDirectoryError:
+        settings = {}
+    return resuming(directory, settings).sentence
 
 
 @contextlib.contextmanager
