@@ -147,7 +147,9 @@ def default_run_dir() -> Path:
     return Path("kore-runs") / new_run_id(dt.datetime.now(dt.UTC))
 
 
-async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Path | None) -> IngestReport:
+async def watch(
+    start: Callable[[Watch], Awaitable[IngestReport]], directory: Path | None, *, resumable: bool = True
+) -> IngestReport:
     """Run with progress on standard error, and stop in order when a signal comes.
 
     The first SIGINT or SIGTERM lets calls in flight end, a second one cuts them off; the run settles and reports
@@ -156,6 +158,7 @@ async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Pa
     Args:
         start: begins the run, with a callback for its progress.
         directory: of the run, from which its report is read when it was stopped.
+        resumable: whether a run of its account can be resumed at all.
     """
     begun = asyncio.Event()
 
@@ -172,7 +175,7 @@ async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Pa
         if not begun.is_set():
             raise
         # Something may have been sent, so that this is not the status of what never began.
-        on = "" if directory is None else f"; {saying.go_on(directory)}"
+        on = f"; {saying.go_on(directory)}" if directory is not None and resumable else ""
         asking.tell(error, failed=asking.STOPPED, wrong=asking.STOPPED, behind=on)
     try:
         if directory is not None:
@@ -195,16 +198,16 @@ def _cancelled_by_signals(task: asyncio.Future[IngestReport]) -> Iterator[None]:
             loop.remove_signal_handler(one)
 
 
-def show(report: IngestReport, directory: Path | None, *, as_json: bool) -> None:
+def show(report: IngestReport, directory: Path | None, *, as_json: bool, resumable: bool = True) -> None:
     """Print a run's report on standard output, and what a person should know of its source on standard error."""
     with asking.printing():
-        _show(report, directory, as_json=as_json)
+        _show(report, directory, as_json=as_json, resumable=resumable)
 
 
-def _show(report: IngestReport, directory: Path | None, *, as_json: bool) -> None:
+def _show(report: IngestReport, directory: Path | None, *, as_json: bool, resumable: bool) -> None:
     for notice in report.notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:
         click.echo(report.to_json(), nl=False)
         return
-    saying.way_of(sys.stdout).show_report(report, directory)
+    saying.way_of(sys.stdout).show_report(report, directory, resumable=resumable)

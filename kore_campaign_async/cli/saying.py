@@ -44,13 +44,13 @@ def way_of(stream: TextIO) -> ModuleType:
     return drawing
 
 
-def show_report(report: IngestReport, directory: Path | None) -> None:
+def show_report(report: IngestReport, directory: Path | None, *, resumable: bool = True) -> None:
     """Print a report, with where to find what was not accepted."""
     rows = [*table_of(report, directory), (f"{report.counts.read:,}", "read", "", "")]
     click.echo(f"{report.source} → contact list {report.contact_list}")
     for line in _columns(rows):
         click.echo(line)
-    for line in (*done(report), *what_now(report, directory)):
+    for line in (*done(report), *what_now(report, directory, resumable=resumable)):
         click.echo(line)
 
 
@@ -115,13 +115,13 @@ def done(report: IngestReport) -> Iterator[str]:
         yield f"{report.budget.used:.0%} of the account's limit used; a call waited {waited:,.1f} s for it"
 
 
-def what_now(report: IngestReport, directory: Path | None) -> Iterator[str]:
+def what_now(report: IngestReport, directory: Path | None, *, resumable: bool) -> Iterator[str]:
     """Why it stopped, if it did, and what to do next."""
     if report.stopped_because is not None:
         yield f"stopped: {report.stopped_because}"
         if not report.source_exhausted:
             yield "the source was not read to its end"
-        if directory is not None:
+        if directory is not None and resumable:
             yield go_on(directory)
     if directory is not None:
         yield f"run directory: {directory}"

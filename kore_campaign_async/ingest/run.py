@@ -43,8 +43,8 @@ _PROGRESS_SECONDS: Final = 0.25
 _SNAPSHOT_SECONDS: Final = 2.0
 _CANCELLED: Final = "cancelled"
 _ESCAPES: Final = (
-    "what is no text stands in the outcome files as an escape, such as \\xe9 for the byte E9: mend these rows before"
-    " they are pushed again"
+    "bytes that are no text are written into the outcome files as escapes, such as \\xe9 for the byte E9: mend these"
+    " rows before they are pushed again"
 )
 
 # Stands behind what a resume went through again of what was settled before.

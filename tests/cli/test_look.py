@@ -261,11 +261,21 @@ async def test_where_no_page_can_be_written(run: Path) -> None:
     folder = run.parent
     (folder / "kept.csv").write_text("phone\n+14155550101\n")
     os.mkfifo(folder / "pipe")
+    (folder / "index.html").write_text("<!doctype html>\n<title>What our club does</title>\n")
+    (folder / "nowhere.html").symlink_to("made.html")
     for file, sentence in (
         ("run", "run is a directory: name a file in it, such as run/report.html"),
         ("no/page.html", "no/page.html can't be written: there is no directory no; make it, or name another place"),
-        ("kept.csv", "kept.csv is there already and is no page, so it is not written over: name another file"),
-        ("run/journal.sqlite", "run/journal.sqlite is there already and is no page, so it is not written over"),
+        ("kept.csv", "kept.csv is there already and is no page of a run, so it is not written over: name another file"),
+        (
+            "run/journal.sqlite",
+            "run/journal.sqlite is there already and is no page of a run, so it is not written over",
+        ),
+        ("index.html", "index.html is there already and is no page of a run, so it is not written over"),
+        (
+            "nowhere.html",
+            "nowhere.html is a symbolic link, which is not written over: name the file itself, or another",
+        ),
         ("pipe", "pipe is there already and is no page"),
     ):
         said = await kore_campaign("report", "run", "--html", file, cwd=folder)

@@ -6,13 +6,18 @@ import errno
 import os
 import shlex
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from ingest.pushing import LIST, check_run_dir, csv_of, number, numbers, push, sandboxed
 
+from kore_campaign_async import BatchLimits
 from kore_campaign_async.errors import RunDirectoryError
+from kore_campaign_async.ingest import directory, run
+from kore_campaign_async.ingest import files as files_module
 from kore_campaign_async.ingest.directory import RunLock, command, refuse_unless_new, replace
 from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.journal import Journal
@@ -228,3 +233,44 @@ async def test_a_journal_that_is_discarded_is_gone(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path, {})
     journal.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_no_file_is_waited_for_on_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports and what takes the place of other files are put on the disk by another thread, also amid a run."""
+    here, synced = threading.get_ident(), []
+    real = RunFiles.write_report
+
+    def written(*args: Any, **given: Any) -> None:
+        synced.append(threading.get_ident())
+        real(*args, **given)
+
+    monkeypatch.setattr(RunFiles, "write_report", written)
+    monkeypatch.setattr(run, "_SNAPSHOT_SECONDS", 0.0)
+    async with sandboxed(LIST) as (_, client):
+        await push(client, [*numbers(30), "12"], run_dir=tmp_path / "run", batch=BatchLimits(max_contacts=1))
+    assert len(synced) > 10
+    assert here not in synced
+
+
+async def test_a_report_is_never_ahead_of_the_rows_that_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it is looked at: amid a run, each snapshot's rejected contacts stand in the file and in the reasons."""
+    seen = []
+    real = directory.replace
+
+    def replaced(path: Path, data: bytes) -> None:
+        real(path, data)
+        if path.name == "report.json":
+            rejected = orjson.loads(data)["counts"]["rejected"]
+            rows = (path.parent / "rejected.csv").read_bytes().count(b"\n") - 1
+            reasons = orjson.loads((path.parent / "reasons.json").read_bytes())["reasons"]
+            seen.append((rejected, rows, sum(reason["count"] for reason in reasons)))
+
+    monkeypatch.setattr(files_module, "replace", replaced)
+    monkeypatch.setattr(run, "_SNAPSHOT_SECONDS", 0.0)
+    async with sandboxed(LIST) as (_, client):
+        source = [item for one in numbers(60) for item in (one, "12")]
+        await push(client, source, run_dir=tmp_path / "run", batch=BatchLimits(max_contacts=1))
+    assert len({one for one, *_ in seen}) > 1
+    assert all(one == rows == kept for one, rows, kept in seen)
