@@ -811,7 +811,7 @@ async def test_case_18_two_processes_and_one_run_directory(tmp_path: Path) -> No
         answers.set()
         said = await first.end()
     assert (pushed.status, pushed.out) == (2, "")
-    assert "run holds a run already: kore-campaign resume goes on with it" in pushed.err
+    assert "run holds a run already: kore-campaign resume run goes on with it" in pushed.err
     assert (resumed.status, resumed.out, resumed.err) == (
         2,
         "",

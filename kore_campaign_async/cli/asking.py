@@ -9,7 +9,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, NoReturn, ParamSpec
 
 import click
@@ -19,7 +20,7 @@ from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import RateLimit, parse_rates
 from kore_campaign_async.errors import AccountingError, CallError, KoreCampaignError
 from kore_campaign_async.ingest.masking import masked
-from kore_campaign_async.settings import Settings, read_settings
+from kore_campaign_async.settings import CONFIG, PROFILE, Settings, read_settings
 
 P = ParamSpec("P")
 
@@ -34,9 +35,33 @@ _A_TOKEN: Final = re.compile(r"eyJ[\w-]+(?:\.[\w-]*){2,}", re.ASCII)
 
 
 def settings() -> Settings:
-    """The settings that `--config`, `--profile` and the environment lead to."""
+    """The settings that `--config`, `--profile` and the environment lead to, or those of the run that is resumed."""
     meta = click.get_current_context().meta
-    return read_settings(os.environ, path=meta.get(f"{META}config"), profile=meta.get(f"{META}profile"))
+    path, profile = meta.get(f"{META}config"), meta.get(f"{META}profile")
+    stored: Mapping[str, str | None] = meta.get(f"{META}stored") or {}
+    config = stored.get("config")
+    given = path or os.environ.get(CONFIG)
+    if config is not None and (given is None or Path(given).absolute() == Path(config)):
+        path = path or config
+        profile = profile or os.environ.get(PROFILE) or stored.get("profile")
+    return read_settings(os.environ, path=path, profile=profile)
+
+
+def remember(stored: Mapping[str, str | None] | None) -> None:
+    """Take the settings of the run that is resumed, where nothing else says which."""
+    config = (stored or {}).get("config")
+    if config is not None and not Path(config).exists():
+        click.echo(
+            f"note: the settings file {config} that the run was begun with is gone; the environment's are taken",
+            err=True,
+        )
+        return
+    click.get_current_context().meta[f"{META}stored"] = stored
+
+
+def remembered(found: Settings) -> dict[str, str | None]:
+    """What the journal of a run keeps of where its settings came from."""
+    return {"config": None if found.path is None else str(found.path.absolute()), "profile": found.profile}
 
 
 def client(found: Settings | None = None, **given: Any) -> CampaignClient:

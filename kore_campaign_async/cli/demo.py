@@ -35,8 +35,9 @@ async def demo_command() -> int:
                 options = IngestOptions(progress=progress)
                 return ingest_contacts(client, _SAMPLE, contact_list=_LIST, run_dir=directory, options=options)
 
-            report = await watch(push, directory)
-            show(report, directory, as_json=False)
+            # Its sandbox ends with it, so nothing can be gone on with.
+            report = await watch(push, directory, resumable=False)
+            show(report, directory, as_json=False, resumable=False)
             # Queued is not added: jobs become records later.
             await asyncio.sleep(sandbox.job_seconds)
             stored = (await client.get_contact_list(made.id)).total_record_count

@@ -32,14 +32,14 @@ _PROSE_COLUMNS: Final = 100
 _STANDS: Final = {Stands.FINISHED: "green", Stands.RUNNING: "cyan", Stands.STOPPED: "red", Stands.KILLED: "red"}
 
 
-def show_report(report: IngestReport, directory: Path | None) -> None:
+def show_report(report: IngestReport, directory: Path | None, *, resumable: bool = True) -> None:
     """Print a report as a table, with where to find what was not accepted."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text.assemble((report.source, "bold"), " → contact list ", (report.contact_list, "bold")))
     console.print(_states(report, directory))
     for line in saying.done(report):
         console.print(line)
-    for line in saying.what_now(report, directory):
+    for line in saying.what_now(report, directory, resumable=resumable):
         console.print(Text(line, "red" if line.startswith(("stopped: ", "the source was not")) else ""))
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import enum
-import fcntl
-import os
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +13,12 @@ from attrs import frozen
 from kore_campaign_async.cli.legible import legible, masked_cell, masked_words
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest import journal
-from kore_campaign_async.ingest.files import LOCK, REPORT, read_report
+from kore_campaign_async.ingest.directory import is_at_work, shell_word
+from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.reasons import Example, Reason, read_reasons
 from kore_campaign_async.ingest.records import State
 from kore_campaign_async.ingest.report import IngestReport
+from kore_campaign_async.ingest.resuming import Resuming, resuming
 from kore_campaign_async.ingest.timeline import Timeline, read_timeline
 
 _NUMBER_CHARACTERS: Final = 32
@@ -56,9 +55,9 @@ class Look:
     show_numbers: bool
 
     @property
-    def can_resume(self) -> bool:
-        """Whether the source can be read again, as far as is known."""
-        return not self.settings or (self.settings.get("source") or {}).get("path") is not None
+    def resuming(self) -> Resuming:
+        """How the run can be gone on with."""
+        return resuming(self.directory, self.settings)
 
     def example(self, example: Example) -> str:
         """An example in a few words, its number masked unless it is to be shown."""
@@ -88,25 +87,16 @@ class Look:
         """The command that pushes an outcome file again, once it is mended."""
         options: Mapping[str, Any] = self.settings.get("options") or {}
         maps = [
-            f"--map {_quoted(f'{column}={field}')}" for column, field in dict(options.get("column_map") or {}).items()
+            f"--map {shell_word(f'{column}={field}')}"
+            for column, field in dict(options.get("column_map") or {}).items()
         ]
-        words = ["kore-campaign push", _quoted(str(self.directory / file)), "--list", _quoted(self.report.contact_list)]
-        return " ".join([*words, *maps])
-
-    @property
-    def resume(self) -> str:
-        """The command that goes on with the run."""
-        return f"kore-campaign resume {_quoted(str(self.directory))}"
-
-
-def _quoted(text: str) -> str:
-    """A word for a shell; control characters would make it another one, and are shown as they are escaped."""
-    return shlex.quote(legible(text, 4000))
+        file_, name = shell_word(str(self.directory / file)), shell_word(self.report.contact_list)
+        return " ".join(["kore-campaign push", file_, "--list", name, *maps])
 
 
 def look(directory: Path, *, show_numbers: bool) -> Look:
     """Look at the run in a directory, which may still go on; RunDirectoryError if there is none."""
-    going_on = _goes_on(directory)
+    going_on = is_at_work(directory)
     lacks: list[str] = []
     settings: Mapping[str, Any] = {}
     timeline = None
@@ -115,11 +105,6 @@ def look(directory: Path, *, show_numbers: bool) -> Look:
         timeline = read_timeline(directory)
     except RunDirectoryError as error:
         lacks.append(f"{error}; so nothing is shown of its calls")
-    if settings and not going_on and not (directory / REPORT).exists():
-        raise RunDirectoryError(
-            f"the run in {directory} was killed before it wrote a report:"
-            f" kore-campaign resume {shlex.quote(str(directory))} goes on with it"
-        )
     report = read_report(directory)
     reasons: tuple[Reason, ...] = ()
     try:
@@ -144,24 +129,6 @@ def _stands(report: IngestReport, *, going_on: bool) -> Stands:
     if report.state == "finished":
         return Stands.FINISHED
     return Stands.KILLED if report.unended else Stands.STOPPED
-
-
-def _goes_on(directory: Path) -> bool:
-    """Whether a process works on the run: it holds the lock."""
-    try:
-        descriptor = os.open(directory / LOCK, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        # Shared, and let go at once, so that other looks at it don't meet.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def left(report: IngestReport) -> int:

@@ -27,7 +27,13 @@ from kore_campaign_async.client import HIDDEN, shown_url
 from kore_campaign_async.config import RateLimit
 
 _TEMPLATE: Final = "page.html"
-_BEGINS: Final = "<!doctype html>"
+_BEGINS: Final = b"<!doctype html>"
+# What a page of ours has in its head; those of before the first mark have the second.
+_OURS: Final = (
+    b'<meta name="generator" content="kore-campaign-async">',
+    b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+)
+_HEAD_BYTES: Final = 1024
 
 _SECRET: Final = ("secret", "token", "password", "credential")
 _SETTINGS: Final = {
@@ -159,16 +165,20 @@ def refusal(file: Path) -> str | None:
         return f"{file} can't be written: there is no directory {file.parent}; make it, or name another place"
     if file.is_dir():
         return f"{file} is a directory: name a file in it, such as {file / 'report.html'}"
+    if file.is_symlink():
+        return f"{file} is a symbolic link, which is not written over: name the file itself, or another one"
     if file.exists() and not _is_page(file):
-        return f"{file} is there already and is no page, so it is not written over: name another file"
+        return f"{file} is there already and is no page of a run, so it is not written over: name another file"
     return None
 
 
 def _is_page(file: Path) -> bool:
+    """Whether a file is a page of a run, this one's or another's; any other page is somebody else's."""
     if not file.is_file():
         return False
     try:
         with file.open("rb") as reading:
-            return reading.read(len(_BEGINS)).decode("ascii", "replace").casefold() == _BEGINS
+            head = reading.read(_HEAD_BYTES)
     except OSError:
         return False
+    return head.startswith(_BEGINS) and any(mark in head for mark in _OURS)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import orjson
 from attrs import evolve
 
 from kore_campaign_async.cli import asking, saying
@@ -32,7 +31,7 @@ from kore_campaign_async.config import (
 from kore_campaign_async.errors import RunDirectoryError, SourceError
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.report import IngestReport
-from kore_campaign_async.ingest.start import ingest_contacts, new_run_id
+from kore_campaign_async.ingest.start import new_run_id, push_contacts
 
 Watch = Callable[[Progress], None]
 
@@ -107,11 +106,12 @@ async def push_command(
     if sources == ("-",) and not dry_run:
         click.echo("note: standard input can't be read again, so a run that stops can't be resumed", err=True)
     with prepared():
-        async with asking.client(timeouts=timeouts(timeout), **settings) as client:
+        found = asking.settings()
+        async with asking.client(found, timeouts=timeouts(timeout), **settings) as client:
 
             def push(progress: Watch) -> Awaitable[IngestReport]:
                 watched = evolve(options, progress=progress)
-                return ingest_contacts(client, files, contact_list=contact_list, run_dir=directory, options=watched)
+                return push_contacts(client, files, contact_list, directory, watched, shell=asking.remembered(found))
 
             report = await watch(push, None if dry_run else directory)
     show(report, None if dry_run else directory, as_json=as_json)
@@ -157,7 +157,9 @@ def default_run_dir() -> Path:
     return Path("kore-runs") / new_run_id(dt.datetime.now(dt.UTC))
 
 
-async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Path | None) -> IngestReport:
+async def watch(
+    start: Callable[[Watch], Awaitable[IngestReport]], directory: Path | None, *, resumable: bool = True
+) -> IngestReport:
     """Run with progress on standard error, and stop in order when a signal comes.
 
     The first SIGINT or SIGTERM lets calls in flight end, a second one cuts them off; the run settles and reports
@@ -166,6 +168,7 @@ async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Pa
     Args:
         start: begins the run, with a callback for its progress.
         directory: of the run, from which its report is read when it was stopped.
+        resumable: whether a run of its account can be resumed at all.
     """
     begun = asyncio.Event()
 
@@ -182,7 +185,7 @@ async def watch(start: Callable[[Watch], Awaitable[IngestReport]], directory: Pa
         if not begun.is_set():
             raise
         # Something may have been sent, so that this is not the status of what never began.
-        on = "" if directory is None else f"; kore-campaign resume {directory} goes on with it"
+        on = f"; {saying.go_on(directory)}" if directory is not None and resumable else ""
         asking.tell(error, failed=asking.STOPPED, wrong=asking.STOPPED, behind=on)
     try:
         if directory is not None:
@@ -205,16 +208,16 @@ def _cancelled_by_signals(task: asyncio.Future[IngestReport]) -> Iterator[None]:
             loop.remove_signal_handler(one)
 
 
-def show(report: IngestReport, directory: Path | None, *, as_json: bool) -> None:
+def show(report: IngestReport, directory: Path | None, *, as_json: bool, resumable: bool = True) -> None:
     """Print a run's report on standard output, and what a person should know of its source on standard error."""
     with asking.printing():
-        _show(report, directory, as_json=as_json)
+        _show(report, directory, as_json=as_json, resumable=resumable)
 
 
-def _show(report: IngestReport, directory: Path | None, *, as_json: bool) -> None:
+def _show(report: IngestReport, directory: Path | None, *, as_json: bool, resumable: bool) -> None:
     for notice in report.notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:
-        click.echo(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2).decode())
+        click.echo(report.to_json(), nl=False)
         return
-    saying.way_of(sys.stdout).show_report(report, directory)
+    saying.way_of(sys.stdout).show_report(report, directory, resumable=resumable)

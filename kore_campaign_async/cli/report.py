@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import click
-import orjson
 
 from kore_campaign_async.cli import asking, saying
 from kore_campaign_async.cli.look import look
@@ -24,7 +23,7 @@ def report_command(*, run_dir: Path, as_json: bool, html: Path | None, show_numb
         if html is not None:
             click.echo(f"the page is in {html}", err=as_json)
         if report is not None:
-            click.echo(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2).decode())
+            click.echo(report.to_json(), nl=False)
         if seen is not None:
             saying.way_of(sys.stdout).show_look(seen)
     sys.exit(0)

@@ -29,8 +29,10 @@ async def resume_command(
     as_json: bool,
 ) -> int:
     """Go on with the run in RUN_DIR, and account for all of its contacts."""
+    journaled = read_settings(run_dir)
+    asking.remember(journaled.get("shell"))
     found = asking.settings()
-    stored: dict[str, Any] = read_settings(run_dir)["client"]
+    stored: dict[str, Any] = journaled["client"]
     limits = rate if rate is not None else parse_rates(tuple(stored["rate"]))
     settings: dict[str, Any] = {"timeouts": timeouts(timeout or stored["timeout"]), "rate": limits}
     if shared_rate is not None:

@@ -13,7 +13,10 @@ import click
 
 from kore_campaign_async.cli.legible import legible
 from kore_campaign_async.config import Plan, Progress
+from kore_campaign_async.errors import RunDirectoryError
+from kore_campaign_async.ingest.journal import read_settings
 from kore_campaign_async.ingest.report import IngestReport
+from kore_campaign_async.ingest.resuming import resuming
 
 if TYPE_CHECKING:
     from kore_campaign_async.cli.look import Look
@@ -41,13 +44,13 @@ def way_of(stream: TextIO) -> ModuleType:
     return drawing
 
 
-def show_report(report: IngestReport, directory: Path | None) -> None:
+def show_report(report: IngestReport, directory: Path | None, *, resumable: bool = True) -> None:
     """Print a report, with where to find what was not accepted."""
     rows = [*table_of(report, directory), (f"{report.counts.read:,}", "read", "", "")]
     click.echo(f"{report.source} → contact list {report.contact_list}")
     for line in _columns(rows):
         click.echo(line)
-    for line in (*done(report), *what_now(report, directory)):
+    for line in (*done(report), *what_now(report, directory, resumable=resumable)):
         click.echo(line)
 
 
@@ -122,16 +125,25 @@ def barred(report: IngestReport) -> Iterator[str]:
         yield f"do-not-contact {one.name}{sheet}: {one.numbers:,} numbers, {one.in_source:,} of them in the source"
 
 
-def what_now(report: IngestReport, directory: Path | None) -> Iterator[str]:
+def what_now(report: IngestReport, directory: Path | None, *, resumable: bool) -> Iterator[str]:
     """Why it stopped, if it did, and what to do next."""
     if report.stopped_because is not None:
         yield f"stopped: {report.stopped_because}"
         if not report.source_exhausted:
             yield "the source was not read to its end"
-        if directory is not None:
-            yield f"kore-campaign resume {directory} goes on with it"
+        if directory is not None and resumable:
+            yield go_on(directory)
     if directory is not None:
         yield f"run directory: {directory}"
+
+
+def go_on(directory: Path) -> str:
+    """How the run in a directory is gone on with, or why it can't be."""
+    try:
+        settings = read_settings(directory)
+    except RunDirectoryError:
+        settings = {}
+    return resuming(directory, settings).sentence
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from kore_campaign_async.cli.legible import legible
 from kore_campaign_async.cli.look import Look, Stands, left, reasons_of
 from kore_campaign_async.ingest.reasons import Reason
 from kore_campaign_async.ingest.records import State
+from kore_campaign_async.ingest.resuming import By
 from kore_campaign_async.ingest.timeline import Spread
 
 #: How many characters of the server's words are shown.
@@ -37,6 +38,7 @@ _MEANINGS: Final = {
     "unclosed_quote": "a quote that is never closed",
     "too_large": "larger than a call may be",
     "duplicate": "its number came earlier in the source",
+    "sent_before": "the run that this one amends has sent it",
     "suppressed": "on a do-not-contact file",
 }
 
@@ -88,7 +90,7 @@ def steps(look: Look) -> Iterator[Step]:
         return
     if look.stands in {Stands.KILLED, Stands.STOPPED}:
         yield _go_on(look)
-        if look.can_resume:
+        if look.resuming.by is not By.NOBODY:
             return
     if counts.uncertain:
         yield Step(
@@ -128,17 +130,17 @@ def _go_on(look: Look) -> Step:
             f" {_contacts(timeline.in_flight_contacts)} were in calls under way when it ended: they are sent again only"
             " if the list drops duplicates, and are uncertain else."
         )
-    if look.can_resume:
-        return Step(
-            "Go on with it; what is settled is not sent again. Its files are written anew then, so mend nothing in them"
-            f" before.{flight}",
-            look.resume,
-        )
-    return Step(f"It read {_source(look)}, which can't be read again: push what is left anew.{flight}")
-
-
-def _source(look: Look) -> str:
-    return legible(look.report.source, WORDS)
+    way = look.resuming
+    if way.by is By.NOBODY:
+        return Step(f"It can't be resumed: {legible(way.why, WORDS)}. Push what is left anew.{flight}")
+    back = f"First put {legible(', '.join(way.missing), WORDS)} back in its place. " if way.missing else ""
+    said = (
+        f"{back}Go on with it; what is settled is not sent again. Its files are written anew then, so mend nothing in"
+        " them before."
+    )
+    if way.by is By.PYTHON:
+        return Step(f"{said} It goes on in Python alone, since {legible(way.why, WORDS)}: {way.how}.{flight}")
+    return Step(f"{said}{flight}", way.how)
 
 
 @frozen

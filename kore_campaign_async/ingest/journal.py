@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import queue
 import sqlite3
@@ -22,6 +23,7 @@ import orjson
 from attrs import evolve, frozen
 
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError
+from kore_campaign_async.ingest.directory import JOURNAL, PART, create, sync
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import State
 
@@ -29,7 +31,6 @@ T = TypeVar("T")
 
 _Change = tuple[str, tuple[Any, ...]]
 
-JOURNAL: Final = "journal.sqlite"
 FORMAT: Final = 5
 
 _SCHEMA: Final = """
@@ -75,6 +76,13 @@ _BARRED: Final = "INSERT OR IGNORE INTO barred SELECT value FROM json_each(?)"
 _HAS_BARRED: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'barred'"
 # What was noted of rows behind the last intent need not be all that was barred there: they are asked about anew.
 _LAST_INTENDED: Final = "(SELECT coalesce(max(last_row), 0) FROM attempt)"
+# What it was is kept aside: as long as nobody can be asked, it holds.
+_BARRED_BEFORE_TABLE: Final = "CREATE TABLE IF NOT EXISTS barred_before (row INTEGER PRIMARY KEY)"
+_HAS_BARRED_BEFORE: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'barred_before'"
+
+#: The setting that is the report as it was last written: `report.json` can be made anew of it.
+REPORTED: Final = "report"
+_REPORTED: Final = "INSERT OR REPLACE INTO setting VALUES (?, ?)"
 
 
 @frozen
@@ -127,20 +135,22 @@ class Journal:
             settings: of the run; no secret may be among them.
             session: what this process does otherwise than another that works on the run, such as its rate.
         """
-        path, part = directory / JOURNAL, directory / f"{JOURNAL}.part"
+        path, part = directory / JOURNAL, directory / f"{JOURNAL}{PART}"
         try:
-            part.unlink(missing_ok=True)
-            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            # The log of a part that was killed would be taken for one of this part.
+            for side in ("", "-journal", "-wal", "-shm"):
+                part.with_name(part.name + side).unlink(missing_ok=True)
+            os.close(create(part))
             with contextlib.closing(sqlite3.connect(part)) as connection, connection:
                 connection.executescript(_SCHEMA + _SESSIONS)
                 connection.executemany(
                     "INSERT INTO setting VALUES (?, ?)",
-                    [(name, orjson.dumps(value).decode()) for name, value in settings.items()],
+                    [(name, _spelt(value)) for name, value in settings.items()],
                 )
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
-            _sync(part)
+            sync(part)
             part.rename(path)
-            _sync(directory)
+            sync(directory)
             return cls(path, session or {})
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(path, error) from None
@@ -151,6 +161,9 @@ class Journal:
         try:
             with contextlib.closing(_connect(directory / JOURNAL)) as connection, connection:
                 if connection.execute(_HAS_BARRED).fetchone()[0]:
+                    connection.execute(_BARRED_BEFORE_TABLE)
+                    behind = f"SELECT row FROM barred WHERE row > {_LAST_INTENDED}"  # noqa: S608  our own words
+                    connection.execute(f"INSERT OR IGNORE INTO barred_before {behind}")
                     connection.execute(f"DELETE FROM barred WHERE row > {_LAST_INTENDED}")  # noqa: S608  our own words
             return cls(directory / JOURNAL, session or {})
         except (OSError, sqlite3.Error) as error:
@@ -191,6 +204,16 @@ class Journal:
     def note_barred(self, rows: Sequence[int]) -> None:
         """Note rows that the caller's own function barred. It goes into the next commit: before any later call."""
         self._barred += rows
+
+    def keep_report(self, report: Mapping[str, Any]) -> None:
+        """Note how the run stands; no number may be in it. It goes into the next commit, and nobody waits for it."""
+        self._work.put(_Entry([*self._take_ended(), (_REPORTED, (REPORTED, _spelt(report)))], None))
+
+    def discard(self) -> None:
+        """Close it, and take it away: the run did not begin, and nothing was sent."""
+        self.close()
+        for side in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + side).unlink(missing_ok=True)
 
     async def _durably(self, statement: str, values: tuple[Any, ...]) -> None:
         if self._broken is not None:
@@ -248,7 +271,9 @@ class Journal:
                 done.set_exception(error)
 
     def close(self) -> None:
-        """Write what is left, and close; it blocks for a commit."""
+        """Write what is left, and close; it blocks for a commit. Closing it again does nothing."""
+        if not self._thread.is_alive():
+            return
         self._work.put(_Entry(self._take_ended(), None))
         self._work.put(None)
         self._thread.join()
@@ -269,9 +294,14 @@ def read_settings(directory: Path) -> dict[str, Any]:
         path, lambda connection: connection.execute("SELECT name, value FROM setting").fetchall()
     )
     try:
-        return {name: orjson.loads(value) for name, value in rows}
+        return {name: json.loads(value) for name, value in rows}
     except ValueError:
         raise RunDirectoryError(f"{path} can't be read: its settings are torn") from None
+
+
+def _spelt(value: Any) -> str:
+    """A value as JSON in ASCII: paths can hold bytes that are no text, which orjson refuses."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def migrate(directory: Path) -> None:
@@ -290,7 +320,7 @@ def migrate(directory: Path) -> None:
 
 def _amended(connection: sqlite3.Connection, setting: str, new: Mapping[str, Any]) -> None:
     ((value,),) = connection.execute("SELECT value FROM setting WHERE name = ?", (setting,))
-    amended = orjson.dumps(orjson.loads(value) | new).decode()
+    amended = _spelt(json.loads(value) | new)
     connection.execute("UPDATE setting SET value = ? WHERE name = ?", (amended, setting))
 
 
@@ -316,7 +346,7 @@ def _know_times(connection: sqlite3.Connection) -> None:
 def _know_files(connection: sqlite3.Connection) -> None:
     """From 4 to 5: a source was one file in UTF-8, with commas."""
     ((value,),) = connection.execute("SELECT value FROM setting WHERE name = 'source'")
-    path = orjson.loads(value)["path"]
+    path = json.loads(value)["path"]
     file = {"path": path, "encoding": "utf-8", "delimiter": ",", "sheet": None}
     _amended(connection, "source", {"files": [] if path is None else [file]})
 
@@ -352,6 +382,26 @@ def _read_barred(connection: sqlite3.Connection) -> list[int]:
     return [row for (row,) in rows]
 
 
+def read_barred_before(directory: Path) -> list[int]:
+    """Rows that the caller's own function barred behind the last call, in order; they are asked about anew."""
+
+    def read(connection: sqlite3.Connection) -> list[int]:
+        if not connection.execute(_HAS_BARRED_BEFORE).fetchone()[0]:
+            return []
+        return [row for (row,) in connection.execute("SELECT row FROM barred_before ORDER BY row")]
+
+    return reading(directory / JOURNAL, read)
+
+
+def read_last_row(directory: Path) -> int:
+    """The last row that any call of the run held; 0 if none went out."""
+    row: int = reading(
+        directory / JOURNAL,
+        lambda connection: connection.execute(f"SELECT {_LAST_INTENDED}").fetchone()[0],
+    )
+    return row
+
+
 def _with_barred(painted: list[Known], rows: list[int]) -> list[Known]:
     """Ranges with what was barred between and within them, which no call held."""
     found: list[Known] = []
@@ -384,6 +434,48 @@ def read_calls(directory: Path) -> dict[str, int]:
         ).fetchone(),
     )
     return {"sent": sent, "retried": retried, "throttled": throttled}
+
+
+def read_contacts(directory: Path) -> dict[tuple[int, int], int]:
+    """How many contacts the calls held that went out for each range of rows, by its first and its last."""
+    rows = reading(
+        directory / JOURNAL,
+        lambda connection: connection.execute(
+            "SELECT first_row, last_row, max(contacts) FROM attempt GROUP BY first_row, last_row"
+        ).fetchall(),
+    )
+    return {(first_row, last_row): contacts for first_row, last_row, contacts in rows}
+
+
+@frozen
+class Times:
+    """How long a run went on, as far as its calls tell.
+
+    Attributes:
+        seconds: of all its sessions.
+        ended_at: its last call's end, in seconds since the epoch; None if none is known.
+    """
+
+    seconds: float
+    ended_at: float | None
+
+
+def read_times(directory: Path) -> Times:
+    """How long the run went on; a version that kept no times leaves none to tell."""
+
+    def read(connection: sqlite3.Connection) -> Times:
+        columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(attempt)")}
+        if "sent_at" not in columns:
+            return Times(0.0, None)
+        seconds, ended_at = connection.execute(
+            "SELECT coalesce(sum(max(0, ended - began_at)), 0), max(ended) FROM (SELECT began_at,"
+            " (SELECT max(sent_at + coalesce(seconds, 0)) FROM attempt WHERE id BETWEEN first_attempt AND last_attempt)"
+            " AS ended FROM (SELECT began_at, first_attempt, lead(first_attempt, 1, 1 << 62)"
+            " OVER (ORDER BY first_attempt) - 1 AS last_attempt FROM session))"
+        ).fetchone()
+        return Times(seconds, ended_at)
+
+    return reading(directory / JOURNAL, read)
 
 
 def paint(painted: list[Known], new: Known) -> None:
@@ -421,14 +513,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(path: Path, error: Exception) -> RunDirectoryError:

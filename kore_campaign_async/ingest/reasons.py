@@ -1,6 +1,7 @@
-"""Why contacts were not accepted: each reason's count and its first examples, in one pass over the outcome files.
+"""Why contacts were not accepted: each reason's count and its first examples, folded while a run goes on.
 
-The files can hold millions of rows and any number of different words: what is kept of them is bounded.
+A run can have millions of rows and any number of different words: what is kept of them is bounded. Runs of versions
+that did not keep them are counted from their outcome files.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ import contextlib
 import csv
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from attrs import define, field, frozen
+import orjson
+from attrs import asdict, define, field, frozen
 
 from kore_campaign_async.errors import RunDirectoryError, SourceError
+from kore_campaign_async.ingest.directory import REASONS
+from kore_campaign_async.ingest.escaping import escaped
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.records import (
     BAD_ROW,
@@ -25,6 +30,8 @@ from kore_campaign_async.ingest.records import (
     TOO_MANY_COLUMNS,
     UNCLOSED_QUOTE,
     VALUE_TOO_LONG,
+    Record,
+    Settled,
     State,
 )
 
@@ -34,6 +41,7 @@ _STATE_OF: Final = {
     "refused.csv": State.REFUSED,
     "uncertain.csv": State.UNCERTAIN,
 }
+_KEPT: Final = (State.REJECTED, State.DUPLICATE, State.SUPPRESSED, State.REFUSED, State.UNCERTAIN)
 _DUPLICATE: Final = "duplicate of row "
 #: Stands for the reasons beyond the most that are told apart.
 OTHER: Final = "other reasons"
@@ -43,6 +51,9 @@ _MOST_SPELLINGS: Final = 2000
 _REASON_CHARACTERS: Final = 2000
 _VALUE_CHARACTERS: Final = 200
 _EXAMPLES: Final = 3
+_MOST_KEPT: Final = len(_KEPT) * (_MOST_REASONS + 1)
+# The row and the reason.
+_FEWEST_CELLS: Final = 2
 
 # What differs between two answers that say the same: a contact's place in the call, an id, a number.
 _VARIES: Final = re.compile(r"\[[0-9]+\]|\b[0-9a-f]{8}[0-9a-f-]{8,}\b|[0-9]{5,}")
@@ -85,71 +96,190 @@ class Reason:
     examples: list[Example] = field(factory=list)
 
 
+class Reasons:
+    """The reasons of a run, as a fold over what is settled.
+
+    Args:
+        columns: what outcome files show of a record.
+        cells: a record as these columns' cells.
+        column_map: as in `IngestOptions`, to find the numbers' column.
+    """
+
+    def __init__(
+        self, columns: Sequence[str], cells: Callable[[Record], Sequence[str]], column_map: Mapping[str, str]
+    ) -> None:
+        self._cells = cells
+        self._counts = {state: _Counts(state, columns, column_map) for state in _KEPT}
+
+    def fold(self, settled: Settled) -> None:
+        """Add contacts that are settled."""
+        counts = self._counts.get(settled.state)
+        if counts is None or not settled.rows:
+            return
+        given = settled.reasons
+        if isinstance(given, str):
+            many: Mapping[str, int] = {given: len(settled.rows)}
+        elif settled.state is State.DUPLICATE:
+            many = {given[0]: len(settled.rows)}  # each names another row, and all are one reason
+        else:
+            many = Counter(given)
+        wanted = counts.add(many)
+        if not wanted:
+            return
+        for row, text, record in settled.entries():
+            if counts.wants(text):
+                counts.show(str(row), text, self._cells(record))
+                wanted -= 1
+                if not wanted:
+                    return
+
+    def found(self) -> tuple[Reason, ...]:
+        """By state, the most frequent first."""
+        return _in_order([reason for counts in self._counts.values() for reason in counts.reasons])
+
+    def to_json(self) -> bytes:
+        """What `reasons.json` holds."""
+        found = [asdict(reason) for reason in self.found()]
+        return orjson.dumps({"reasons": found}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
 def read_reasons(directory: Path, column_map: Mapping[str, str]) -> tuple[Reason, ...]:
     """Read the reasons of the run in a directory, also while it goes on: by state, the most frequent first.
 
     Args:
         directory: of the run.
-        column_map: as in `IngestOptions`, to find the numbers' column.
+        column_map: as in `IngestOptions`, to find the numbers' column in files of an older version.
 
     Raises:
         RunDirectoryError: a file is there and can't be read.
     """
+    try:
+        kept = (directory / REASONS).read_bytes()
+    except FileNotFoundError:
+        return _in_files(directory, column_map)
+    except OSError as error:
+        raise RunDirectoryError(f"{directory / REASONS} can't be read: {error.strerror}") from None
+    try:
+        return _in_order([_kept(value) for value in orjson.loads(kept)["reasons"][:_MOST_KEPT]])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RunDirectoryError(f"{directory / REASONS} does not hold the reasons of a run") from None
+
+
+def _kept(value: Mapping[str, Any]) -> Reason:
+    """A reason as `reasons.json` has it; ValueError, KeyError or TypeError if it is none."""
+    examples = [
+        Example(
+            row=_text(one["row"], _VALUE_CHARACTERS),
+            number=None if one["number"] is None else _text(one["number"], _VALUE_CHARACTERS),
+            column=_text(one["column"], _VALUE_CHARACTERS),
+            value=_text(one["value"], _VALUE_CHARACTERS),
+            characters=_count(one["characters"]),
+        )
+        for one in value["examples"][:_EXAMPLES]
+    ]
+    return Reason(State(value["state"]), _text(value["text"], _REASON_CHARACTERS), _count(value["count"]), examples)
+
+
+def _text(value: Any, most: int) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value[:most]
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(value)
+    return value
+
+
+def _in_order(found: Sequence[Reason]) -> tuple[Reason, ...]:
+    order = {state: place for place, state in enumerate(State)}
+    return tuple(sorted(found, key=lambda reason: (order[reason.state], -reason.count)))
+
+
+def _in_files(directory: Path, column_map: Mapping[str, str]) -> tuple[Reason, ...]:
     found: list[Reason] = []
     for name, state in _STATE_OF.items():
         try:
-            found += _Reading(state, column_map).read(directory / name)
+            found += _read(directory / name, state, column_map)
         except FileNotFoundError:
             continue  # the run was killed before it made its files
         except (OSError, csv.Error) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             raise RunDirectoryError(f"{directory / name} can't be read: {why}") from None
-    order = {state: place for place, state in enumerate(State)}
-    return tuple(sorted(found, key=lambda reason: (order[reason.state], -reason.count)))
+    return _in_order(found)
 
 
-@define
-class _Reading:
-    state: State
-    column_map: Mapping[str, str]
-    _by_key: dict[str, Reason] = field(factory=dict, init=False)
-    _by_text: dict[str, Reason] = field(factory=dict, init=False)
-    _columns: Sequence[str] = field(default=(), init=False)
-    _number: int | None = field(default=None, init=False)
-    _time_zone: int | None = field(default=None, init=False)
+def _read(path: Path, state: State, column_map: Mapping[str, str]) -> list[Reason]:
+    rows = entries(path)
+    counts = _Counts(state, next(rows, [])[2:], column_map)
+    for row, text, *values in rows:
+        if counts.add({text: 1}):
+            counts.show(row, text, values)
+    return counts.reasons
 
-    def read(self, path: Path) -> list[Reason]:
-        with path.open(encoding="utf-8", errors="replace", newline="") as file, _any_length():
-            whole = _ends_with_newline(path)
-            reader = csv.reader(file)
-            self._match(next(reader, [])[2:])
-            last: list[str] | None = None
-            for cells in reader:
-                if last is not None:
-                    self._count(last)
-                last = cells
-            # The last row of a run that goes on, or was killed, can be torn.
-            if last is not None and whole:
-                self._count(last)
-        return list(self._by_key.values())
 
-    def _match(self, columns: Sequence[str]) -> None:
+def entries(path: Path) -> Iterator[list[str]]:
+    """The rows of an outcome file, its header first; without the last one where it is torn, and what is no row.
+
+    Raises:
+        OSError, csv.Error: it can't be read.
+    """
+    with path.open(encoding="utf-8", errors="replace", newline="") as file, _any_length():
+        whole = _ends_with_newline(path)
+        last: list[str] | None = None
+        for cells in csv.reader(file):
+            if last is not None and len(last) >= _FEWEST_CELLS:
+                yield last
+            last = cells
+        # The last row of a run that goes on, or was killed, can be torn.
+        if last is not None and whole and len(last) >= _FEWEST_CELLS:
+            yield last
+
+
+class _Counts:
+    """The reasons of one outcome file, or of one state."""
+
+    def __init__(self, state: State, columns: Sequence[str], column_map: Mapping[str, str]) -> None:
+        self._state = state
         self._columns = columns
+        self._by_key: dict[str, Reason] = {}
+        self._by_text: dict[str, Reason] = {}
+        self._number: int | None = None
+        self._time_zone: int | None = None
         with contextlib.suppress(SourceError):
-            shape = match(columns, self.column_map, whole=False)
+            shape = match(columns, column_map, whole=False)
             self._number, self._time_zone = shape.number, shape.time_zone
 
-    def _count(self, cells: list[str]) -> None:
-        if len(cells) < 2:  # noqa: PLR2004  row and reason
-            return
-        reason = self._by_text.get(cells[1]) or self._reason(cells[1])
-        reason.count += 1
-        if len(reason.examples) < _EXAMPLES:
-            reason.examples.append(self._example(cells))
+    @property
+    def reasons(self) -> list[Reason]:
+        return list(self._by_key.values())
+
+    def add(self, many: Mapping[str, int]) -> int:
+        """Count contacts by reason; tell how many of them are wanted as examples."""
+        wanted = 0
+        for text, count in many.items():
+            reason = self._of(text)
+            reason.count += count
+            wanted += min(count, _EXAMPLES - len(reason.examples))
+        return wanted
+
+    def wants(self, text: str) -> bool:
+        """Whether an example of a reason is still wanted."""
+        return len(self._of(text).examples) < _EXAMPLES
+
+    def show(self, row: str, text: str, values: Sequence[str]) -> None:
+        """Keep an example."""
+        self._of(text).examples.append(self._example(row, text, values))
+
+    def _of(self, text: str) -> Reason:
+        return self._by_text.get(text) or self._reason(text)
 
     def _reason(self, text: str) -> Reason:
-        state, key = self.state, text[:_REASON_CHARACTERS]
+        text = escaped(text)
+        state, key = self._state, text[:_REASON_CHARACTERS]
         if state is State.DUPLICATE:
+            # One file holds both.
             is_duplicate = text.startswith(_DUPLICATE)
             state = State.DUPLICATE if is_duplicate else State.SUPPRESSED
             key = "duplicate" if is_duplicate else key
@@ -165,18 +295,17 @@ class _Reading:
             self._by_text[text] = reason
         return reason
 
-    def _example(self, cells: list[str]) -> Example:
-        row, reason, *values = cells
+    def _example(self, row: str, reason: str, values: Sequence[str]) -> Example:
         number = None
         if self._number is not None and self._number < len(values) and reason not in _WITHOUT_NUMBER:
-            number = values[self._number][:_VALUE_CHARACTERS]
+            number = _shown(values[self._number])
         column, value, characters = "", "", 0
         if reason.startswith(_DUPLICATE):
             column, value = "row", reason.removeprefix(_DUPLICATE)
         elif reason not in _WITHOUT_VALUE:
             at = self._column_of(reason, values)
             if at is not None and at != self._number:
-                column, value = self._columns[at][:_VALUE_CHARACTERS], values[at][:_VALUE_CHARACTERS]
+                column, value = _shown(self._columns[at]), _shown(values[at])
                 characters = len(values[at])
         return Example(row, number, column, value, characters)
 
@@ -188,6 +317,10 @@ class _Reading:
         if reason == VALUE_TOO_LONG and width:
             return max(range(width), key=lambda at: len(values[at]))
         return None
+
+
+def _shown(cell: str) -> str:
+    return escaped(cell[:_VALUE_CHARACTERS])[:_VALUE_CHARACTERS]
 
 
 def _ends_with_newline(path: Path) -> bool:

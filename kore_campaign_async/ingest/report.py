@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Self, TypeVar
 
-from attrs import asdict, define, field, fields, frozen
+import orjson
+from attrs import asdict, astuple, define, evolve, field, fields, frozen
 
 from kore_campaign_async.config import Plan
 from kore_campaign_async.errors import AccountingError
+from kore_campaign_async.ingest.escaping import escaped
+from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Batch, Settled, State
 
 T = TypeVar("T")
@@ -109,6 +113,18 @@ class IngestReport:
     plan: Plan | None = None
     do_not_contact: tuple[BarredUse, ...] = ()
 
+    def masked(self) -> Self:
+        """The same without what could be a phone number in its sentences."""
+        because = None if self.stopped_because is None else masked(self.stopped_because)
+        return evolve(self, stopped_because=because, notices=tuple(map(masked, self.notices)))
+
+    def to_json(self) -> bytes:
+        """What `report.json` holds: text, whatever a file is called that contacts came from."""
+        report = evolve(self, source=escaped(self.source), notices=tuple(map(escaped, self.notices)))
+        because = None if self.stopped_because is None else escaped(self.stopped_because)
+        report = evolve(report, run_id=escaped(self.run_id), stopped_because=because)
+        return orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
     def to_dict(self) -> dict[str, Any]:
         """The report as `report.json` holds it."""
         return asdict(self, value_serializer=lambda _i, _a, value: list(value) if isinstance(value, tuple) else value)
@@ -125,6 +141,28 @@ class IngestReport:
             "plan": None if value.get("plan") is None else _known(Plan, value["plan"]),
         }
         return _known(cls, {**value, **parts})
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether a run can have come to this: what is read from a file need not be what a run wrote."""
+        texts = (self.run_id, self.contact_list, self.source, self.started_at, self.finished_at, *self.notices)
+        plan, budget = self.plan, self.budget
+        counts = [*astuple(self.counts), *astuple(self.calls)]
+        seconds = [self.seconds, self.contacts_per_second, budget.waited_seconds]
+        if plan is not None:
+            counts += [plan.contacts, plan.batches, plan.calls, *(() if plan.bytes is None else (plan.bytes,))]
+            seconds += [] if plan.seconds is None else [plan.seconds]
+            texts += (*plan.rate,)
+        seconds += [] if budget.used is None else [budget.used]
+        return (
+            all(isinstance(text, str) for text in texts)
+            and all(type(count) is int and count >= 0 for count in counts)
+            and all(type(one) in {int, float} and math.isfinite(one) and one >= 0 for one in seconds)
+            and isinstance(self.source_exhausted, bool)
+            and (self.stopped_because is None or isinstance(self.stopped_because, str))
+            and self.state == ("finished" if self.stopped_because is None else "stopped")
+            and self.counts.read == self.counts.settled
+        )
 
     @property
     def unended(self) -> bool:

@@ -12,7 +12,7 @@ import datetime as dt
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Generic, TypeVar
 
@@ -42,6 +42,14 @@ logger = logging.getLogger("kore_campaign_async.runs")
 _PROGRESS_SECONDS: Final = 0.25
 _SNAPSHOT_SECONDS: Final = 2.0
 _CANCELLED: Final = "cancelled"
+_ESCAPES: Final = (
+    "bytes that are no text are written into the outcome files as escapes, such as \\xe9 for the byte E9: mend these"
+    " rows before they are pushed again"
+)
+
+# Stands behind what a resume went through again of what was settled before.
+_GONE_THROUGH: Final = Settled(State.UNSENT, (), ())
+_SENT: Final = {State.ACCEPTED, State.REFUSED, State.UNCERTAIN, State.UNSENT}
 
 
 class _Belt(Generic[T]):
@@ -85,11 +93,17 @@ class Run:
     tally: Tally
     notices: tuple[str, ...]
     plan: Plan | None
-    #: Set by who resumes it.
-    resumed: bool = field(default=False, init=False)
     reading: tuple[str, ...] = ()
     #: Tells what somebody should know of the first slice, before anything of it is sent.
     first_look: Callable[[Slice | TableSlice], tuple[str, ...]] | None = None
+    #: Of a run that is resumed: how it stood, and the row up to which it is gone through again before what it writes
+    #: takes the place of what is there. Told to stop meanwhile, it reads on and sends nothing more.
+    before: IngestReport | None = field(default=None, init=False)
+    until: int = field(default=0, init=False)
+    _behind: bool = field(default=False, init=False)
+    _gone_through: bool = field(default=False, init=False)
+    _marked: bool = field(default=False, init=False)
+    _doubts_settled: int = field(default=0, init=False)
     _exhausted: bool = field(default=False, init=False)
     # A source that fails ends the reading; what was read goes out all the same.
     _stopping: bool = field(default=False, init=False)
@@ -136,6 +150,10 @@ class Run:
         self._pace = self.client.pace(self.options.concurrency)
         self._sent_out = [deque() for _ in self._senders]
 
+    def goes_on_from(self, before: IngestReport, until: int) -> None:
+        """Tell it that it is resumed: how it stood, and up to which row its files may tell of."""
+        self.before, self.until, self._behind = before, until, True
+
     async def execute(self) -> IngestReport:
         """Run to the end, and settle everything also where the end comes early.
 
@@ -143,7 +161,12 @@ class Run:
         `grace_seconds`, and what is on its way is settled. Cancelling it again cuts the calls off.
         """
         self._say_begun()
-        self._save(final=False)
+        cancelled = False
+        try:
+            await _undisturbed(self._save(final=False))
+        except asyncio.CancelledError:
+            cancelled = True
+            self._stop(_CANCELLED)
         self._show()  # what a person should see before anything is sent
         self._shown_at = time.monotonic()
         pipeline = asyncio.create_task(self._pipeline())
@@ -152,15 +175,28 @@ class Run:
         except asyncio.CancelledError:
             await self._wind_down(pipeline)
             self._settle_the_rest()
-            self._save(final=True)
+            await _undisturbed(self._save(final=True))
             raise
         if pipeline.exception() is not None:
             # A fault of this package or of a caller's own class: no failure of a call comes this way.
             self._stop("an error of this program")
             self._settle_the_rest()
-            self._save(final=True)
+            await _undisturbed(self._save(final=True))
         pipeline.result()
-        return self._save(final=True)
+        report = await _undisturbed(self._save(final=True))
+        if cancelled:
+            raise asyncio.CancelledError
+        return report
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it was begun before."""
+        return self.before is not None
+
+    @property
+    def _reads_on(self) -> bool:
+        """Whether it reads on though it stops, since what is there tells of more than it has gone through."""
+        return self._behind and self._unwritten is None and self.tally.read < self.until
 
     async def _pipeline(self) -> None:
         try:
@@ -171,6 +207,7 @@ class Run:
                 async with asyncio.TaskGroup() as senders:
                     for sender, sent_out in zip(self._senders, self._sent_out, strict=True):
                         self._sending[sender] = senders.create_task(self._send(sender, sent_out))
+                await asyncio.wait((self._reader,))  # it may read on alone
                 await self._outcomes.put(None)
         except BaseExceptionGroup as group_error:
             error: BaseException = group_error
@@ -182,14 +219,23 @@ class Run:
         """Let calls in flight end, each with what it comes to, and everything else stop now."""
         self._stop(_CANCELLED)
         self._winding_down = True
-        self._reader.cancel()
+        reads_on = self._reads_on
+        if not reads_on:
+            self._reader.cancel()
         self._giver.cancel()
+        self._has_given.set()
         for sender, task in self._sending.items():
             sender.closing = True
             if not sender.is_calling:
                 task.cancel()
         with contextlib.suppress(asyncio.CancelledError):  # asked a second time: the grace is over
-            await asyncio.wait((pipeline,), timeout=self.options.grace_seconds)
+            if reads_on:
+                await asyncio.wait(self._sending.values(), timeout=self.options.grace_seconds)
+                for task in self._sending.values():
+                    task.cancel()
+                await asyncio.wait((pipeline,))
+            else:
+                await asyncio.wait((pipeline,), timeout=self.options.grace_seconds)
         pipeline.cancel()
         # What is on its way is settled only when the tasks are gone.
         await _ended(pipeline)
@@ -205,18 +251,21 @@ class Run:
                         else:
                             self._take(piece)
                         self._has_read.set()
-                        # The next slice is read while this one's batches are handed over, and no more than that.
-                        while len(self._read_out) > self.options.concurrency:
-                            self._has_given.clear()
-                            await self._has_given.wait()
+                        await self._handed_over()
                     if self.screen.question is not None and self.screen.question.failed is not None:
-                        raise SourceError(self.screen.question.failed)  # noqa: TRY301  it ends the reading as a source can
+                        if not self._reads_on:
+                            raise SourceError(self.screen.question.failed)  # noqa: TRY301  it ends the reading as a source can
+                        self._stop(self.screen.question.failed)
+                    self._mark()
         except SourceError as error:
             self._stopped_because = self._stopped_because or str(error)
         except Exception as error:  # noqa: BLE001  a caller's iterable may raise whatever it likes
             failed = f"the source failed behind row {self.tally.read}: {type(error).__name__}: {error}"
             self._stopped_because = self._stopped_because or failed
         self._take_the_rest()
+        self._mark()
+        if self._winding_down:
+            await self._hand_over(self._read_out)
         self._all_read = True
         self._has_read.set()
 
@@ -226,13 +275,27 @@ class Run:
             self.notices = (*self.notices, warning)
             logger.warning(warning)
 
+    async def _handed_over(self) -> None:
+        """Wait until little is left of what was read: the next slice is read meanwhile, and no more than that."""
+        while len(self._read_out) > self.options.concurrency and not self._winding_down:
+            self._has_given.clear()
+            await self._has_given.wait()
+        if self._winding_down:
+            await self._hand_over(self._read_out)  # nobody else does
+
+    def _mark(self) -> None:
+        """Say behind what was read, once, that all of what was settled before has been."""
+        if self._behind and not self._marked and (self._exhausted or self.tally.read >= self.until):
+            self._marked = True
+            self._read_out.append(_GONE_THROUGH)
+
     def _pieces(self, part: Slice | TableSlice) -> Iterator[Slice | TableSlice]:
         """A large slice in small ones where the caller's own function is asked, since that can take its time."""
         if self.screen.question is None or isinstance(part, Slice):
             yield part
             return
         for begin in range(0, len(part), SLICE_RECORDS):
-            if self._stopping or self.screen.question.is_over:
+            if (self._stopping or self.screen.question.is_over) and not self._reads_on:
                 return
             yield evolve(part, first=part.first + begin, frame=part.frame[begin : begin + SLICE_RECORDS])
 
@@ -248,7 +311,7 @@ class Run:
 
     async def _next(self, slices: AsyncIterator[Slice | TableSlice]) -> Slice | TableSlice | None:
         """The next slice; None at the end, or when the run stops, also while a slow source is waited for."""
-        if self._stopping:
+        if self._stopping and not self._reads_on:
             return None
         self._waiting = waiting = asyncio.create_task(_next_or_none(slices))
         try:
@@ -304,10 +367,12 @@ class Run:
     async def _hand_over(self, items: deque[Batch | Settled]) -> None:
         while items:
             item = items.popleft()
-            if isinstance(item, Batch):
-                await self._batches.put(item)
-            else:
+            if not isinstance(item, Batch):
                 await self._outcomes.put(item)
+            elif self._winding_down:
+                await self._outcomes.put(self._left(item))
+            else:
+                await self._batches.put(item)
             self._has_given.set()
 
     async def _send(self, sender: Sender, sent_out: deque[Batch | Settled]) -> None:
@@ -338,7 +403,14 @@ class Run:
 
     async def _record(self) -> None:
         while (settled := await self._outcomes.get()) is not None:
-            self._fold(settled)
+            if settled is _GONE_THROUGH:
+                self._gone_through = True
+            else:
+                self._fold(settled)
+            if self._behind:
+                self._count_doubts(settled)
+                if self._is_through(final=False):
+                    await _undisturbed(self._save(final=False))
             if self.sink is not None:
                 await self.sink(self.source, settled)
             now = time.monotonic()
@@ -346,7 +418,22 @@ class Run:
                 self._shown_at = now
                 self._show()
             if now >= self._saved_at + _SNAPSHOT_SECONDS:
-                self._save(final=False)
+                await _undisturbed(self._save(final=False))
+
+    def _count_doubts(self, settled: Settled) -> None:
+        if settled.state in _SENT and settled.rows and self.screen.was_in_doubt(settled.rows[0]):
+            self._doubts_settled += len(settled.rows)
+
+    def _is_through(self, *, final: bool) -> bool:
+        """Whether what is written holds at least what was there before.
+
+        Before the end, what may have been processed is waited for: sent again, it is in no file until it is settled.
+        """
+        if not self._behind or self._unwritten is not None:
+            return False
+        if final:
+            return self._exhausted or self.tally.read >= self.until
+        return self._gone_through and self._doubts_settled == self.screen.doubtful
 
     def _fold(self, settled: Settled) -> None:
         self.tally.fold(settled)
@@ -354,8 +441,7 @@ class Run:
             try:
                 self.files.write(settled)
             except OSError as error:
-                self._unwritten = f"the outcome files in {self.files.directory} can't be written: {error.strerror}"
-                self._stop(self._unwritten)
+                self._cant_write(error)
 
     def _stop(self, because: str) -> None:
         """Stop reading and sending; the first reason holds."""
@@ -365,7 +451,7 @@ class Run:
             logger.info("run %s stops: %s", self.run_id, masked(because))
             if self.screen.question is not None:
                 self.screen.question.is_over = True
-            if self._waiting is not None:
+            if self._waiting is not None and not self._reads_on:
                 self._waiting.cancel()
 
     def _settle_the_rest(self) -> None:
@@ -426,24 +512,42 @@ class Run:
         planned = self.plan.seconds if self.plan is not None else None
         return max(seconds * (1 - done) / done, 0.0 if planned is None or done >= 1 else planned - seconds)
 
-    def _save(self, *, final: bool) -> IngestReport:
+    async def _save(self, *, final: bool) -> IngestReport:
         """Make the report, and write it if there is a run directory."""
-        report = self._report(final=final)
+        if self._is_through(final=final):
+            await self._put_in_place()
+        report = self._report(final=final) if not self._behind else self._told_anew()
         if final:
             self._say_ended(report)
             self.tally.check()
             self._show(final=True)
         self._saved_at = time.monotonic()
-        if self.files is not None:
+        if self.files is not None and (final or not self._behind):
             try:
-                self.files.write_report(report, durable=final)
+                await asyncio.to_thread(self.files.write_report, report, durable=final)
             except OSError as error:
                 why = f"the report in {self.files.directory} can't be written: {error.strerror}"
                 if final:
                     counts = ", ".join(f"{state} {count}" for state, count in asdict(report.counts).items())
                     raise RunDirectoryError(f"{why}; the counts are {counts}") from None
                 self._stop(why)
+            else:
+                self.ledger.keep_report(report.masked().to_dict())
         return report
+
+    async def _put_in_place(self) -> None:
+        assert self.files is not None  # noqa: S101  only runs with files are resumed
+        try:
+            await asyncio.to_thread(self.files.put_in_place)
+        except OSError as error:
+            self._cant_write(error)
+        else:
+            self._behind = False
+
+    def _cant_write(self, error: OSError) -> None:
+        assert self.files is not None  # noqa: S101  who writes
+        self._unwritten = f"the outcome files in {self.files.directory} can't be written: {error.strerror}"
+        self._stop(self._unwritten)
 
     def _say_begun(self) -> None:
         logger.info(
@@ -530,9 +634,24 @@ class Run:
             contacts_per_second=round(counts.accepted / seconds, 1) if seconds > 0 else 0.0,
             source_exhausted=self._exhausted,
             stopped_because=None if because is None else masked(because),
-            notices=self.notices,
+            notices=(*self.notices, _ESCAPES) if self.files is not None and self.files.has_escapes else self.notices,
             budget=self._budget_use(seconds),
             do_not_contact=self.screen.suppressed.uses(),
+        )
+
+    def _told_anew(self) -> IngestReport:
+        """The report that is there, of a resume that ended before it came as far: what it did itself is less."""
+        assert self.before is not None  # noqa: S101  only what is resumed is behind
+        seconds = time.monotonic() - self.began
+        return evolve(
+            self.before,
+            state="stopped",
+            finished_at=timestamp(dt.datetime.now(dt.UTC)),
+            calls=self.tally.calls(),
+            seconds=round(seconds, 3),
+            contacts_per_second=round(self.before.counts.accepted / seconds, 1) if seconds > 0 else 0.0,
+            stopped_because=masked(self._stopped_because or _CANCELLED),
+            budget=self._budget_use(seconds),
         )
 
     def _budget_use(self, seconds: float) -> BudgetUse:
@@ -547,6 +666,21 @@ async def _ended(task: asyncio.Future[Any]) -> None:
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait((task,))
+
+
+async def _undisturbed(work: Coroutine[Any, Any, T]) -> T:
+    """Do something to its end; being cancelled meanwhile is raised only then."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            cancelled = True
+    result = task.result()
+    if cancelled:
+        raise asyncio.CancelledError
+    return result
 
 
 async def _next_or_none(slices: AsyncIterator[Slice | TableSlice]) -> Slice | TableSlice | None:

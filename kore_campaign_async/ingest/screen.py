@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import define, field
 
@@ -14,6 +14,8 @@ from kore_campaign_async.ingest.journal import Known
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
 from kore_campaign_async.ingest.records import SENT_BEFORE, Batch, Record, Settled, Slice, State, TableSlice
 from kore_campaign_async.ingest.screening import BarredLists
+
+_DOUBT: Final = {None, State.UNCERTAIN}
 
 
 class Seen(Protocol):
@@ -33,12 +35,15 @@ class Question:
         barred: rows that it barred, until they are taken from here.
         failed: what went wrong with it. It is not asked again then, and nobody is called unasked.
         is_over: whether it is not asked any more, since the run ends; set from outside, also while it is asked.
+        before: rows that it barred before the run was resumed, behind all that was sent. It is asked about them anew,
+            and where it can't be, they stay barred.
     """
 
     function: Callable[[str], Any]
     barred: list[int] = field(factory=list, init=False)
     failed: str | None = field(default=None, init=False)
     is_over: bool = field(default=False, init=False)
+    before: AbstractSet[int] = frozenset()
 
     def of(self, keys: Iterable[int], rows: Sequence[int]) -> list[bool] | None:
         """Whether each number is barred; None if nobody can tell."""
@@ -72,6 +77,7 @@ class Screen:
         question: to the caller's own function, if there is one.
         sent_before: numbers that a run which this one amends has sent, with its name.
         left_before: rows that were left out for that, until they are taken from here.
+        doubtful: how many contacts are to be sent again of those that may have been processed.
     """
 
     normaliser: Normaliser
@@ -83,6 +89,7 @@ class Screen:
     question: Question | None = None
     sent_before: Mapping[str, AbstractSet[int]] = field(factory=dict)
     left_before: list[int] = field(factory=list, init=False)
+    doubtful: int = field(default=0, init=False)
 
     @property
     def takes_long(self) -> bool:
@@ -128,7 +135,7 @@ class Screen:
         while begin < len(rows):
             known, end = self._range_at(rows, begin)
             part = keys[begin:end], rows[begin:end], contacts[begin:end], records[begin:end]
-            in_doubt = known is not None and known.state in {None, State.UNCERTAIN}
+            in_doubt = known is not None and known.state in _DOUBT
             if known is None or (in_doubt and self.resend):
                 made += self._send(*part, encode, known if in_doubt else None)
             else:
@@ -188,6 +195,8 @@ class Screen:
     ) -> list[Batch | Settled]:
         """Batch what is to be sent, but for what the caller's own function bars."""
         in_doubt = doubt is not None
+        if in_doubt:
+            self.doubtful += len(rows)
         answers = None if self.question is None else self.question.of(keys, rows)
         if self.question is None or (answers is not None and not any(answers)):
             return [*self.batcher.feed(rows, contacts, records, in_doubt=in_doubt, encode=encode)]
@@ -195,8 +204,10 @@ class Screen:
         reason = "" if answers is None else "suppressed"
         if doubt is not None:
             state, reason = State.UNCERTAIN, doubt.reason
-        if answers is None:
+        if answers is None and in_doubt:
             return [Settled(state, rows, records, reason)]
+        if answers is None:
+            return self._unasked(rows, records)
         made: list[Batch | Settled] = []
         barred = [index for index, answer in enumerate(answers) if answer]
         begin = 0
@@ -213,6 +224,32 @@ class Screen:
             self.question.barred += left_out
         made.append(Settled(state, left_out, [records[index] for index in barred], reason))
         return made
+
+    def _unasked(self, rows: Sequence[int], records: Sequence[Record]) -> list[Batch | Settled]:
+        """Settle what is not sent since nobody can be asked; whom the function barred before stays barred."""
+        assert self.question is not None  # noqa: S101  it is what can't be asked
+        before = self.question.before
+        barred = [index for index, row in enumerate(rows) if row in before] if before else []
+        if not barred:
+            return [Settled(State.UNSENT, rows, records)]
+        left_out = [rows[index] for index in barred]
+        self.question.barred += left_out
+        made: list[Batch | Settled] = [
+            Settled(State.SUPPRESSED, left_out, [records[index] for index in barred], "suppressed")
+        ]
+        others = [index for index, row in enumerate(rows) if row not in before]
+        if others:
+            made.append(Settled(State.UNSENT, [rows[index] for index in others], [records[index] for index in others]))
+        return made
+
+    def was_in_doubt(self, row: int) -> bool:
+        """Whether a row was sent again since an earlier call may have processed it."""
+        if not self.resend:
+            return False
+        index = bisect_left(self.known, row, key=lambda known: known.last_row)
+        if index == len(self.known) or row < self.known[index].first_row:
+            return False
+        return self.known[index].state in _DOUBT
 
     def _range_at(self, rows: Sequence[int], begin: int) -> tuple[Known | None, int]:
         """What is known of the row at this index, and the index behind the last row of which the same is known."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from attrs import define, evolve, field
 
@@ -77,6 +77,10 @@ class Ledger(Protocol):
         """Note rows that the caller's own function barred, before any call that goes out from now on."""
         ...
 
+    def keep_report(self, report: Mapping[str, Any]) -> None:
+        """Note how the run stands; no number may be in it."""
+        ...
+
 
 class NoLedger:
     """Of a run without a directory: nothing is noted, and nothing can be resumed."""
@@ -95,6 +99,9 @@ class NoLedger:
         """Note nothing."""
 
     def note_barred(self, rows: Sequence[int]) -> None:
+        """Note nothing."""
+
+    def keep_report(self, report: Mapping[str, Any]) -> None:
         """Note nothing."""
 
 

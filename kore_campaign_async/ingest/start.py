@@ -13,9 +13,11 @@ import difflib
 import hashlib
 import logging
 import secrets
+import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, cast
@@ -36,16 +38,18 @@ from kore_campaign_async.errors import (
 )
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
-from kore_campaign_async.ingest.files import REPORT, RunFiles, RunLock, read_report
+from kore_campaign_async.ingest.directory import RunLock, refuse_unless_new
+from kore_campaign_async.ingest.files import RunFiles, journaled_report, read_report, restore_report
 from kore_campaign_async.ingest.journal import Journal
 from kore_campaign_async.ingest.matching import Shape, match, matched
 from kore_campaign_async.ingest.normalise import RULES, Normaliser, Numbering, WithPlus, time_zones
 from kore_campaign_async.ingest.preflight import ROWS, FirstLook
 from kore_campaign_async.ingest.records import Outcome, Settled, Slice, State, TableSlice
+from kore_campaign_async.ingest.recovery import last_row_in_files
 from kore_campaign_async.ingest.report import IngestReport, Tally
 from kore_campaign_async.ingest.run import Run, Sink
 from kore_campaign_async.ingest.screen import Question, Screen
-from kore_campaign_async.ingest.screening import BarredLists, NumbersSeen
+from kore_campaign_async.ingest.screening import Barred, BarredLists, NumbersSeen
 from kore_campaign_async.ingest.sending import Ledger, NoLedger
 from kore_campaign_async.ingest.sources.base import Dialect, Source
 from kore_campaign_async.ingest.sources.blocks import in_thread
@@ -105,7 +109,7 @@ async def ingest_contacts(
         CallError: the list could not be looked up or made. Nothing was sent.
         CredentialsError: no token could be made. Nothing was sent.
     """
-    return await _push(client, source, contact_list, run_dir, options or IngestOptions(), None)
+    return await push_contacts(client, source, contact_list, run_dir, options or IngestOptions())
 
 
 def run_ingest(
@@ -226,7 +230,9 @@ def iter_outcomes(
 
     Nothing happens until it is iterated. `async with` it where the iteration may end early: that stops the run.
     """
-    return OutcomeStream(lambda sink: _push(client, source, contact_list, run_dir, options or IngestOptions(), sink))
+    return OutcomeStream(
+        lambda sink: push_contacts(client, source, contact_list, run_dir, options or IngestOptions(), sink=sink)
+    )
 
 
 async def resume_ingest(
@@ -268,9 +274,12 @@ async def resume_ingest(
     try:
         journals.migrate(directory)
         settings = journals.read_settings(directory)
-        # A run that was killed at its very beginning has a journal and no report.
-        before = read_report(directory) if (directory / REPORT).exists() else None
-        if before is not None and before.state == "finished" and not before.counts.uncertain:
+        before = await asyncio.to_thread(read_report, directory)
+        journaled = journaled_report(settings)
+        # That a run is finished is taken from nobody else but its journal, where that tells.
+        finished = before.state == "finished" and (journaled is None or journaled.state == "finished")
+        if finished and not before.counts.uncertain:
+            await asyncio.to_thread(restore_report, directory, before)
             return before
         inputs = tuple(
             Input(Path(one["path"]), Dialect(one["encoding"], one["delimiter"], one["sheet"]))
@@ -296,11 +305,7 @@ async def resume_ingest(
                 if now is None
                 else f"{was_given}, and now {now}: give the same again"
             )
-        return await _Start(client, inputs, settings["contact_list"], options, directory, None).resume(
-            settings,
-            0.0 if before is None else before.seconds,
-            0.0 if before is None else before.budget.waited_seconds,
-        )
+        return await _Start(client, inputs, settings["contact_list"], options, directory, None).resume(settings, before)
     finally:
         lock.release()
 
@@ -364,16 +369,29 @@ def _kind(given: DoNotContact | None) -> str | None:
     return "numbers" if function_of(given) is None else "a function"
 
 
-async def _push(
+async def push_contacts(
     client: CampaignClient,
     given: Contacts,
     contact_list: str,
     run_dir: str | Path | None,
     options: IngestOptions,
-    sink: Sink | None,
+    *,
+    sink: Sink | None = None,
+    shell: Mapping[str, str | None] | None = None,
 ) -> IngestReport:
+    """Push contacts as `ingest_contacts` does; not part of the public API.
+
+    Args:
+        client: as there, and so are the four behind it.
+        given: the source.
+        contact_list: the list's name.
+        run_dir: of the run.
+        options: how it is done.
+        sink: is handed what is settled, and waited for.
+        shell: who began it in a shell: its file of settings (`config`, the whole path) and its `profile`.
+    """
     directory = Path(run_dir) if run_dir is not None and not options.dry_run else None
-    return await _Start(client, given, contact_list, options, directory, sink).push()
+    return await _Start(client, given, contact_list, options, directory, sink, shell).push()
 
 
 @define
@@ -386,6 +404,7 @@ class _Start:
     options: IngestOptions
     directory: Path | None
     sink: Sink | None
+    shell: Mapping[str, str | None] | None = None
     # What the first rows show that a person should know before the first call.
     warnings: tuple[str, ...] = ()
 
@@ -401,7 +420,8 @@ class _Start:
             closing.callback(source.close)
             table = self._matched(source)
             # Before the list is made, and once more when nobody else can put a run there.
-            self._refuse_a_run()
+            if self.directory is not None:
+                refuse_unless_new(self.directory)
             source = await self._looked_at(source, table, numbering, frame_bytes, closing)
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             run_id = self.directory.name if self.directory is not None else new_run_id(started_at)
@@ -410,7 +430,7 @@ class _Start:
             # A file that is torn somewhere is refused before anything is sent.
             known = None if scans is None else await scans.all()
             if self.directory is not None:
-                lock = self._locked(self.directory, closing)
+                closing.callback(RunLock(self.directory, new=True).release)
                 plan = await self._estimate(source, known)
                 # A digest of millions of numbers takes its time.
                 decides = await asyncio.to_thread(self._decides, known, table, suppressed, numbering)
@@ -432,11 +452,18 @@ class _Start:
                     },
                     "options": _stored(self.options),
                     "decides": decides,
+                    "shell": None if self.shell is None else dict(self.shell),
+                    "begun_by": {"version": version("kore-campaign-async"), "tables": source.yields_tables},
                 }
-                files = RunFiles(self.directory, source.columns, source.cells, anew=lock.known)
-                closing.callback(files.close)
+                # First: what a start leaves that is killed before its journal is there is in nobody's way.
                 ledger = journal = Journal.create(self.directory, settings, self._session())
                 closing.callback(journal.close)
+                try:
+                    files = self._files_of(source, resumed=False)
+                except RunDirectoryError:
+                    journal.discard()
+                    raise
+                closing.callback(files.close)
             tally = Tally()
             run = self._run(
                 source, screen, drops_duplicates, files, ledger, tally, began, started_at, run_id, plan, table, known
@@ -527,27 +554,18 @@ class _Start:
             exact=size is not None,
         )
 
-    def _locked(self, directory: Path, closing: contextlib.AsyncExitStack) -> RunLock:
-        lock = RunLock(directory)
-        closing.callback(lock.release)
-        self._refuse_a_run()
-        return lock
+    def _files_of(self, source: Source, *, resumed: bool) -> RunFiles:
+        assert self.directory is not None  # noqa: S101  only runs with one have files
+        column_map = self.options.column_map
+        return RunFiles(self.directory, source.columns, source.cells, column_map=column_map, resumed=resumed)
 
-    def _refuse_a_run(self) -> None:
-        """Raise RunDirectoryError if the directory of this new run holds another one."""
-        if self.directory is not None and (self.directory / journals.JOURNAL).exists():
-            raise RunDirectoryError(
-                f"{self.directory} holds a run already: kore-campaign resume goes on with it, kore-campaign"
-                " report shows it; or name another directory"
-            )
-
-    async def resume(self, settings: Mapping[str, Any], seconds: float, waited_seconds: float) -> IngestReport:
-        """Go on with a run whose directory is locked, and which took and waited so many seconds before."""
+    async def resume(self, settings: Mapping[str, Any], before: IngestReport) -> IngestReport:
+        """Go on with a run whose directory is locked, and which stood as this report says."""
         assert self.directory is not None  # noqa: S101  only runs with one are resumed
         frame_bytes = _frame_bytes(self.contact_list)
         numbering = await _numbering(self.options)
         suppressed = await self._suppressed(numbering)
-        began = time.monotonic() - seconds
+        began = time.monotonic() - before.seconds
         async with contextlib.AsyncExitStack() as closing:
             scans = self._scans(closing)
             assert scans is not None  # noqa: S101  only files are resumed
@@ -563,16 +581,22 @@ class _Start:
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             screen = await asyncio.to_thread(self._screen, source, table, suppressed, numbering, frame_bytes)
             screen.known, screen.resend = journals.read_known(self.directory), self._repeatable(drops_duplicates)
-            tally = _tally(journals.read_calls(self.directory), waited_seconds)
-            files = RunFiles(self.directory, source.columns, source.cells, anew=True)
+            tally = _tally(journals.read_calls(self.directory), before.budget.waited_seconds)
+            until = sys.maxsize
+            if not before.source_exhausted:
+                in_files = await asyncio.to_thread(last_row_in_files, self.directory)
+                until = max(before.counts.read, journals.read_last_row(self.directory), in_files)
+            files = self._files_of(source, resumed=True)
             closing.callback(files.close)
             journal = Journal.open(self.directory, self._session())
             closing.callback(journal.close)
+            if screen.question is not None:
+                screen.question.before = Barred(await asyncio.to_thread(journals.read_barred_before, self.directory))
             started_at, run_id = dt.datetime.fromisoformat(settings["started_at"]), settings["run_id"]
             run = self._run(
                 source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None, table, known
             )
-            run.resumed = True
+            run.goes_on_from(before, until)
             return await run.execute()
 
     async def _suppressed(self, numbering: Numbering | None) -> BarredLists:

@@ -16,7 +16,8 @@ from attrs import frozen
 
 from kore_campaign_async.config import RateLimit, parse_rates
 from kore_campaign_async.errors import CallOutcome
-from kore_campaign_async.ingest.journal import JOURNAL, reading
+from kore_campaign_async.ingest.directory import JOURNAL
+from kore_campaign_async.ingest.journal import reading
 
 _MOST_POINTS: Final = 200
 _FEW_POINTS: Final = 24

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import pty
 import re
 import shutil
 import signal
+import sqlite3
 import stat
 import struct
 import subprocess
@@ -215,17 +217,36 @@ async def test_a_run_that_goes_on_one_that_was_killed_and_one_that_is_resumed(tm
     assert "kore-campaign push run/uncertain.csv --list Renewals" in shown
 
 
-async def test_a_run_that_was_killed_before_it_wrote_a_report(run: Path) -> None:
+@pytest.mark.parametrize("report", [None, b"", b"[]", b'{"counts": {"read": "many"}, "calls": {}}'])
+async def test_a_report_that_is_missing_or_torn_is_made_anew(run: Path, report: bytes | None) -> None:
+    """From the journal: nothing is missing, and it is `finished` since the run wrote so."""
+    before = await kore_campaign("report", "run", cwd=run.parent)
     (run / "report.json").unlink()
+    if report is not None:
+        (run / "report.json").write_bytes(report)
+    assert await kore_campaign("report", "run", cwd=run.parent) == before
+    page = await kore_campaign("report", "run", "--html", "page.html", cwd=run.parent)
+    assert page.status == 0
+
+
+async def test_of_a_journal_without_a_report_it_is_counted(run: Path) -> None:
+    """That of an older version, or of a run that was killed at its beginning. Nobody guesses that it is finished."""
+    counts = orjson.loads((run / "report.json").read_bytes())["counts"]
+    (run / "report.json").write_bytes(b"")
+    with contextlib.closing(sqlite3.connect(run / JOURNAL)) as connection, connection:
+        assert connection.execute("DELETE FROM setting WHERE name = 'report'").rowcount == 1
+    said = await kore_campaign("report", "run", "--json", cwd=run.parent)
+    assert said.status == 0
+    found = orjson.loads(said.out)
+    assert (found["state"], found["counts"]) == ("stopped", counts)
     said = await kore_campaign("report", "run", cwd=run.parent)
-    assert (said.status, said.err) == (
-        2,
-        "kore-campaign: the run in run was killed before it wrote a report: kore-campaign resume run goes on with it\n",
-    )
+    assert "report.json is missing or is no report, so this is counted from the journal" in said.out
+    assert "    kore-campaign resume run\n" in said.out
 
 
 async def test_what_cant_be_read_is_said_and_the_rest_shown(run: Path) -> None:
     (run / JOURNAL).write_bytes(b"not a database, but long enough to look like one")
+    (run / "reasons.json").unlink()  # as of a run of an older version
     (run / "refused.csv").unlink()
     (run / "refused.csv").mkdir()
     for arguments in ((), ("--html", "page.html")):
@@ -241,11 +262,21 @@ async def test_where_no_page_can_be_written(run: Path) -> None:
     folder = run.parent
     (folder / "kept.csv").write_text("phone\n+14155550101\n")
     os.mkfifo(folder / "pipe")
+    (folder / "index.html").write_text("<!doctype html>\n<title>What our club does</title>\n")
+    (folder / "nowhere.html").symlink_to("made.html")
     for file, sentence in (
         ("run", "run is a directory: name a file in it, such as run/report.html"),
         ("no/page.html", "no/page.html can't be written: there is no directory no; make it, or name another place"),
-        ("kept.csv", "kept.csv is there already and is no page, so it is not written over: name another file"),
-        ("run/journal.sqlite", "run/journal.sqlite is there already and is no page, so it is not written over"),
+        ("kept.csv", "kept.csv is there already and is no page of a run, so it is not written over: name another file"),
+        (
+            "run/journal.sqlite",
+            "run/journal.sqlite is there already and is no page of a run, so it is not written over",
+        ),
+        ("index.html", "index.html is there already and is no page of a run, so it is not written over"),
+        (
+            "nowhere.html",
+            "nowhere.html is a symbolic link, which is not written over: name the file itself, or another",
+        ),
         ("pipe", "pipe is there already and is no page"),
     ):
         said = await kore_campaign("report", "run", "--html", file, cwd=folder)

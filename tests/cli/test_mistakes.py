@@ -6,12 +6,14 @@ The commands run in this process, beside servers in a thread: the mistakes are m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import fcntl
 import gc
 import logging
 import os
 import shlex
+import sqlite3
 import ssl
 import sys
 import threading
@@ -167,7 +169,14 @@ def used(_world: World) -> None:
 def changed(world: World) -> None:
     used(world)
     write("c.csv", GOOD.replace("Ana", "Bea"))(world)
+    unreported(world)
+
+
+def unreported(_world: World) -> None:
+    """As after a kill at the very beginning: nothing says that the run is finished."""
     Path("run/report.json").unlink()
+    with contextlib.closing(sqlite3.connect("run/journal.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM setting WHERE name = 'report'")
 
 
 def of_another_account(world: World) -> None:
@@ -539,14 +548,14 @@ MISTAKES: Final[dict[str, Mistake]] = {
     ),
     # The run directory
     "a run directory that is a file": M(
-        "push c.csv --list Renewals --run-dir c.csv", "the run directory c.csv can't be used: c.csv: File exists"
+        "push c.csv --list Renewals --run-dir c.csv", "the run directory c.csv can't be used: c.csv: Not a directory"
     ),
     "a run directory below a file": M(
         "push c.csv --list Renewals --run-dir c.csv/run", "can't be used: run: Not a directory; name another one"
     ),
     "a run directory that was used": M(
         PUSH,
-        "run holds a run already: kore-campaign resume goes on with it, kore-campaign report shows it; or name",
+        "run holds a run already: kore-campaign resume run goes on with it, kore-campaign report run shows it; or name",
         before=used,
     ),
     "a run directory in use": M(PUSH, "another process is working in run; wait for its end", before=locked),

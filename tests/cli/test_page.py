@@ -330,5 +330,5 @@ async def test_a_source_that_cant_be_read_again(tmp_path: Path) -> None:
     async with scripted([refuse(403, "no")]) as (_, client):
         await push(client, [number(at) for at in range(5)], run_dir=tmp_path / "run", contact_list=LIST)
     page = draw_page(look(tmp_path / "run", show_numbers=False))
-    assert "can&#39;t be read again: push what is left anew." in page
+    assert "can&#39;t be read again. Push what is left anew." in page
     assert "kore-campaign resume" not in page

@@ -357,7 +357,7 @@ def check_run_dir(run_dir: Path) -> IngestReport:
     assert report.counts.refused == len(files["refused.csv"])
     assert report.counts.uncertain == len(files["uncertain.csv"])
     assert sorted(one.name for one in run_dir.iterdir()) == sorted(
-        (*OUTCOME_FILES, "journal.sqlite", "lock", "report.json")
+        (*OUTCOME_FILES, "journal.sqlite", "lock", "reasons.json", "report.json")
     )
     return report
 

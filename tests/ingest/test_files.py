@@ -11,9 +11,11 @@ from typing import Any
 
 import orjson
 import pytest
+from attrs import evolve
 
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest.files import RunFiles, read_report
+from kore_campaign_async.ingest.reasons import read_reasons
 from kore_campaign_async.ingest.records import Broken, Record, Settled, State
 from kore_campaign_async.ingest.report import Calls, Counts, IngestReport
 from kore_campaign_async.ingest.sources.base import MAPPING_COLUMNS, mapping_cells
@@ -80,7 +82,7 @@ def test_only_the_owner_may_look_whatever_the_umask(directory: Path, umask: int)
         os.umask(before)
     assert directory.stat().st_mode & 0o777 == 0o700
     modes = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
-    assert modes == dict.fromkeys([*NAMES, "report.json"], 0o600)
+    assert modes == dict.fromkeys([*NAMES, "reasons.json", "report.json"], 0o600)
 
 
 def test_each_file_begins_with_row_reason_and_the_columns(files: RunFiles) -> None:
@@ -122,11 +124,27 @@ def test_what_has_no_file_is_written_nowhere(files: RunFiles, state: State) -> N
     assert all(len(table(path)) == 1 for path in files.directory.iterdir())
 
 
-def test_bytes_that_were_not_utf_8_come_back_as_they_were(files: RunFiles) -> None:
-    given = b"caf\xe9 \xff\xfe \xc3\xa9"
-    files.write(Settled(State.REJECTED, [1], [[given.decode("utf-8", "surrogateescape")]], "bad_value"))
+def test_what_is_no_text_is_written_as_an_escape(files: RunFiles) -> None:
+    """Whatever the source was, the file is UTF-8: a byte that is none, and a surrogate of a program's own text."""
+    given = b"caf\xe9 \xff\xfe \xc3\xa9".decode("utf-8", "surrogateescape")
+    files.write(Settled(State.DUPLICATE, [1], [["+1", "é"]], "duplicate of row 1"))
+    assert not files.has_escapes
+    files.write(Settled(State.REJECTED, [2, 3], [[given], ["\ud800 \udc7f", "\0"]], "bad_value"))
+    assert files.has_escapes
+    files.write_report(REPORT, durable=False)
     files.close()
-    assert (files.directory / "rejected.csv").read_bytes().splitlines()[1] == b"1,bad_value," + given
+    lines = (files.directory / "rejected.csv").read_bytes().splitlines()[1:]
+    assert lines == [rb"2,bad_value,caf\xe9 \xff\xfe " + "é".encode(), rb"3,bad_value,\ud800 \udc7f," + b"\0"]
+    assert table(files.directory / "rejected.csv")[2] == ["3", "bad_value", r"\ud800 \udc7f", "\0"]
+    (reason,) = [one for one in read_reasons(files.directory, {}) if one.state is State.REJECTED]
+    assert [one.number for one in reason.examples] == [r"caf\xe9 \xff\xfe é", r"\ud800 \udc7f"]
+
+
+def test_a_report_is_text_whatever_a_file_is_called(files: RunFiles) -> None:
+    report = evolve(REPORT, source=os.fsdecode(b"caf\xe9.csv"), notices=(os.fsdecode(b"caf\xe9.csv: said"),))
+    files.write_report(report, durable=False)
+    found = read_report(files.directory)
+    assert (found.source, found.notices) == (r"caf\xe9.csv", (r"caf\xe9.csv: said",))
 
 
 def test_a_mapping_with_an_integer_too_long_for_text_can_be_written(directory: Path) -> None:
@@ -220,17 +238,17 @@ def test_the_report_is_replaced_whole(files: RunFiles) -> None:
     files.write(Settled(State.REJECTED, [1], [["+1", "a"]], "why"))
     for durable in (False, True):
         files.write_report(REPORT, durable=durable)
-        assert {path.name for path in files.directory.iterdir()} == {*NAMES, "report.json"}
+        assert {path.name for path in files.directory.iterdir()} == {*NAMES, "reasons.json", "report.json"}
         assert orjson.loads((files.directory / "report.json").read_bytes()) == REPORT.to_dict()
         assert len(table(files.directory / "rejected.csv")) == 2
     assert "Ünï" in (files.directory / "report.json").read_text(encoding="utf-8")
 
 
 def test_a_report_half_written_by_a_killed_run_is_in_nobodys_way(files: RunFiles) -> None:
-    (files.directory / "report.part").write_text("{")
+    (files.directory / "report.json.part").write_text("{")
     files.write_report(REPORT, durable=False)
     assert read_report(files.directory) == REPORT
-    assert not (files.directory / "report.part").exists()
+    assert not (files.directory / "report.json.part").exists()
 
 
 def test_a_report_can_be_written_after_closing(files: RunFiles) -> None:

@@ -1,17 +1,24 @@
-"""Why contacts were not accepted, counted from the outcome files."""
+"""Why contacts were not accepted, kept by a run, and counted from the outcome files of older ones."""
 
 from __future__ import annotations
 
 import csv
+import tempfile
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ingest.pushing import csv_of, number, push, refuse, scripted
+from ingest.test_files import REPORT
 
 from kore_campaign_async.errors import RunDirectoryError
+from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.reasons import OTHER, Example, Reason, read_reasons
-from kore_campaign_async.ingest.records import State
+from kore_campaign_async.ingest.records import Record, Settled, State
 
 
 def file_of(path: Path, *rows: tuple[object, ...], columns: tuple[str, ...] = ("phone", "name")) -> Path:
@@ -137,3 +144,87 @@ def test_no_files_and_what_is_none(tmp_path: Path) -> None:
     (tmp_path / "refused.csv").mkdir()
     with pytest.raises(RunDirectoryError, match=r"refused\.csv can't be read: Is a directory"):
         read_reasons(tmp_path, {})
+
+
+# Kept by the run
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([State.REJECTED, State.DUPLICATE, State.SUPPRESSED, State.REFUSED, State.UNCERTAIN]),
+            st.lists(
+                st.sampled_from(["invalid_phone", "bad_time_zone", "missing_phone", "value_too_long"]), min_size=1
+            ),
+            st.sampled_from(["400: data[3] is bad", "400: data[4] is bad", "500: no"]),
+        ),
+        max_size=12,
+    )
+)
+def test_what_a_run_keeps_is_what_its_files_hold(parts: list[tuple[State, list[str], str]]) -> None:
+    """The fold over what is settled, against one pass over the rows that were written."""
+    with tempfile.TemporaryDirectory() as folder:
+        columns = ("phone", "note", "timeZone")
+        with closing(RunFiles(Path(folder), columns, lambda record: record)) as files:  # type: ignore[arg-type, return-value]
+            row = 0
+            for state, codes, words in parts:
+                rows = range(row + 1, row + 1 + len(codes))
+                row += len(codes)
+                records: list[Record] = [[f"+1415{at}", "x" * (at % 7), f"Mars/{at}"] for at in rows]
+                reasons: list[str] | str = words
+                if state is State.REJECTED:
+                    reasons = codes
+                elif state is State.DUPLICATE:
+                    reasons = [f"duplicate of row {at}" for at in rows]
+                elif state is State.SUPPRESSED:
+                    reasons = "suppressed"
+                files.write(Settled(state, rows, records, reasons))
+            files.write_report(REPORT, durable=False)
+        kept = read_reasons(Path(folder), {})
+        (Path(folder) / "reasons.json").unlink()
+        in_files = read_reasons(Path(folder), {})
+        assert kept == in_files
+        assert sum(reason.count for reason in kept) == row
+
+
+async def test_a_person_who_edits_a_file_changes_no_reason(tmp_path: Path) -> None:
+    """Saved by a spreadsheet: semicolons, Windows-1252, rows and columns moved and their cells everywhere."""
+    source = csv_of(tmp_path / "c.csv", "phone,name", "nobody,Zoë", "12,Bo", number(1))
+    async with scripted() as (_, client):
+        await push(client, source, run_dir=tmp_path / "run")
+    before = read_reasons(tmp_path / "run", {})
+    (tmp_path / "run" / "rejected.csv").write_bytes("Name;Grund;Telefon\r\nZoë;Kunde 7;0151\r\n".encode("cp1252"))
+    assert read_reasons(tmp_path / "run", {}) == before
+    assert [(reason.text, reason.count) for reason in before] == [("invalid_phone", 2)]
+    assert (tmp_path / "run" / "reasons.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"reasons": 7}',
+        b'{"reasons": [{"state": "rejected", "text": "x", "count": "many", "examples": []}]}',
+        b'{"reasons": [{"state": "rejected", "text": "x", "count": -1, "examples": []}]}',
+        b'{"reasons": [{"state": "lost", "text": "x", "count": 1, "examples": []}]}',
+        b'{"reasons": [{"state": "rejected", "text": "x", "count": 1, "examples": [{"row": 1}]}]}',
+    ],
+)
+def test_reasons_that_are_torn_are_told(tmp_path: Path, kept: bytes) -> None:
+    """And not made up from a file that somebody may have edited."""
+    file_of(tmp_path / "rejected.csv", (1, "invalid_phone", "x", ""))
+    (tmp_path / "reasons.json").write_bytes(kept)
+    with pytest.raises(RunDirectoryError, match=r"reasons\.json does not hold the reasons of a run"):
+        read_reasons(tmp_path, {})
+
+
+def test_reasons_of_any_size_are_bounded(tmp_path: Path) -> None:
+    example = {"row": "1" * 9999, "number": "2" * 9999, "column": "c" * 9999, "value": "v" * 9999, "characters": 9999}
+    reason = {"state": "rejected", "text": "t" * 9999, "count": 1, "examples": [example] * 9}
+    (tmp_path / "reasons.json").write_bytes(orjson.dumps({"reasons": [reason] * 2000}))
+    found = read_reasons(tmp_path, {})
+    assert len(found) == 1005
+    assert (len(found[0].text), len(found[0].examples), len(found[0].examples[0].row)) == (2000, 3, 200)

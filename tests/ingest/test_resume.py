@@ -291,7 +291,7 @@ async def test_a_directory_with_a_run_names_resume_and_one_at_work_is_locked(tmp
     assert first.state == "finished"
     assert said.status in {0, 1, 2}  # locked while the run went on; the finished run's report after it
     assert again.status == 2
-    assert "holds a run already: kore-campaign resume goes on with it" in again.err
+    assert "holds a run already: kore-campaign resume run goes on with it" in again.err
 
 
 async def test_two_processes_never_share_a_directory(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -177,6 +178,10 @@ def _as_json(value: Any) -> str:
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # it has no form in JSON, such as text that is not Unicode
+        pass
+    try:
+        return json.dumps(value, default=str)
+    except Exception:  # noqa: BLE001  the caller's own object, or an integer of more digits than Python writes
         return shown(value)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.escaping import restored
 from kore_campaign_async.ingest.matching import usual_field
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import (
@@ -18,6 +21,9 @@ from kore_campaign_async.ingest.sources.base import (
     cells_of,
     written_by_a_run,
 )
+
+# The reason of a contact that was not sent: a code, never the words of a server.
+_OWN_REASON: Final = re.compile(r"[a-z_]+|duplicate of row [0-9]+", re.ASCII).fullmatch
 
 
 class RowSource:
@@ -94,13 +100,16 @@ class RowSource:
         self._row += len(part)
         if not self._drop:
             return Slice(row, part, suspect)
-        own = [record if isinstance(record, Broken) else record[self._drop :] for record in part]
-        # JSON can spell what its line does not show.
-        return (
-            Slice(row, [_unpacked(record) for record in own], suspect=True)
-            if self._mappings
-            else Slice(row, own, suspect)
-        )
+        own = [record if isinstance(record, Broken) else self._own(record) for record in part]
+        if self._mappings:
+            # JSON can spell what its line does not show.
+            return Slice(row, [_unpacked(record) for record in own], suspect=True)
+        return Slice(row, own, suspect or any(map(_holds_escapes, part)))
+
+    def _own(self, cells: list[str]) -> list[str]:
+        """A row's own cells; what was no text there, and is not mended, is none again."""
+        own = cells[self._drop :]
+        return [*map(restored, own)] if _holds_escapes(cells) else own
 
     def rest(self) -> Sequence[Record]:
         """Nothing: a file's records are taken slice by slice."""
@@ -123,6 +132,13 @@ def _parts(items: Sequence[list[str] | Broken]) -> Iterator[Sequence[list[str] |
         yield items[start : start + SLICE_RECORDS]
 
 
+def _holds_escapes(cells: list[str] | Broken) -> bool:
+    """Whether a row that a run wrote can hold its escapes: what the API was asked about was text."""
+    if isinstance(cells, Broken) or len(cells) < 2:  # noqa: PLR2004  row and reason
+        return False
+    return _OWN_REASON(cells[1].strip()) is not None and any("\\" in cell for cell in cells)
+
+
 def _unpacked(cells: list[str] | Broken) -> Record:
     """A mapping that a run wrote: its known fields as the cells say, all else as its JSON does."""
     if isinstance(cells, Broken):
@@ -130,14 +146,22 @@ def _unpacked(cells: list[str] | Broken) -> Record:
     padded = cells + [""] * (len(MAPPING_COLUMNS) - len(cells))
     try:
         record = wire.loads(padded[-1]) if padded[-1] else {}
-    except ValueError:
-        record = None
+    except (ValueError, TypeError):
+        record = _spelt_otherwise(padded[-1])
     if not isinstance(record, dict):
         return Broken(BAD_ROW, padded[-1])
     known = {name: cell for name, cell in zip(wire.CONTACT_FIELDS, padded, strict=False) if cell}
     if not known:
         return record
     return {name: value for name, value in record.items() if usual_field(name) not in wire.CONTACT_FIELDS} | known
+
+
+def _spelt_otherwise(text: str) -> Any:
+    """An object whose values are no text, which only the stdlib reads; None if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_unicode(text: str) -> bool:

@@ -1,0 +1,180 @@
+"""A run directory: what may be one, who works in it, and how its files are put in place. Knows no contact.
+
+A run directory is new, empty, or a run's, which holds a journal. Nothing is ever written into another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shlex
+from pathlib import Path
+from typing import Final
+
+from kore_campaign_async.errors import RunDirectoryError
+
+JOURNAL: Final = "journal.sqlite"
+REPORT: Final = "report.json"
+REASONS: Final = "reasons.json"
+LOCK: Final = "lock"
+#: What a file is named until it is whole and takes the place of the one before.
+PART: Final = ".part"
+
+# What a start leaves that was killed before its journal was there. The lock holds nothing, whoever's it is.
+_BEGUN: Final = {LOCK, *(f"{JOURNAL}{PART}{side}" for side in ("", "-journal", "-wal", "-shm"))}
+_SHOWN_FILES: Final = 3
+
+
+def command(verb: str, directory: Path) -> str:
+    """The whole command that does something with the run in a directory, as it can be copied into a shell."""
+    word = str(directory)
+    return f"kore-campaign {verb} {shell_word(f'./{word}' if word.startswith('-') else word)}"
+
+
+def shell_word(text: str) -> str:
+    """A word for a shell, on one line; what can't be printed is written as bash, zsh and ksh read it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(map(_shell_character, text)) + "'"
+
+
+def _shell_character(character: str) -> str:
+    if character in "'\\":
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def refuse_unless_new(directory: Path) -> None:
+    """Raise RunDirectoryError unless a new run can have this directory; nothing is written, whatever is there."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(directory) if not _is_left(entry))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unusable(directory, error) from None
+    if JOURNAL in names:
+        raise RunDirectoryError(
+            f"{directory} holds a run already: {command('resume', directory)} goes on with it,"
+            f" {command('report', directory)} shows it; or name another directory"
+        )
+    if names:
+        more = len(names) - _SHOWN_FILES
+        shown = ", ".join(map(repr, names[:_SHOWN_FILES])) + (f" and {more:,} more" if more > 0 else "")
+        raise RunDirectoryError(
+            f"{directory} holds what is no run's: {shown}. A run directory must be new or empty: name another one, such"
+            f" as {_new_below(directory)}"
+        )
+
+
+def _is_left(entry: os.DirEntry[str]) -> bool:
+    if entry.name not in _BEGUN or not entry.is_file(follow_symlinks=False):
+        return False
+    return entry.name != LOCK or not entry.stat(follow_symlinks=False).st_size
+
+
+def _new_below(directory: Path) -> Path:
+    number = 1
+    while os.path.lexists(directory / f"run-{number}"):
+        number += 1
+    return directory / f"run-{number}"
+
+
+class RunLock:
+    """Keeps other processes out of a run directory.
+
+    Args:
+        directory: of the run.
+        new: whether a new run is to have it: it is made if it is missing, and must be empty if it is there.
+
+    Raises:
+        RunDirectoryError: another process is working in it, or it can't be had, made or written.
+    """
+
+    def __init__(self, directory: Path, *, new: bool = False) -> None:
+        self._descriptor = -1
+        if new:
+            refuse_unless_new(directory)
+        try:
+            if new:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise RunDirectoryError(f"another process is working in {directory}; wait for its end") from None
+        except OSError as error:
+            self.release()
+            raise unusable(directory, error) from None
+        if new:
+            try:
+                refuse_unless_new(directory)  # nobody else can put a run there any more
+            except RunDirectoryError:
+                self.release()
+                raise
+
+    def release(self) -> None:
+        """Let other processes in."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def is_at_work(directory: Path) -> bool:
+    """Whether a process works on the run in a directory: it holds the lock."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # Shared, and let go at once, so that other looks at it don't meet.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def unusable(directory: Path, error: OSError) -> RunDirectoryError:
+    """What is told where a file of a run directory can't be made."""
+    name = Path(error.filename).name if error.filename else str(directory)
+    return RunDirectoryError(f"the run directory {directory} can't be used: {name}: {error.strerror}; name another one")
+
+
+def create(path: Path) -> int:
+    """Make a file that is not there, for its owner alone, and open it for writing. OSError if it can't be made."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put a file in the place of another, whole and durably. OSError if that fails; then the other one stays.
+
+    A symbolic link in its place is replaced itself; what it leads to stays as it is.
+    """
+    part = path.with_name(path.name + PART)
+    part.unlink(missing_ok=True)
+    try:
+        with os.fdopen(create(part), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
