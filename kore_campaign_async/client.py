@@ -515,7 +515,7 @@ class CampaignClient:
             if before_attempt is not None:
                 await before_attempt(call.attempts + 1)
             result = await self._once(request, token, functools.partial(ended, slot))
-            if isinstance(result, UnauthorizedError):
+            if isinstance(result, UnauthorizedError) and result.renewable:
                 logger.info("%s: the token was not accepted (401)", request.endpoint)
                 call.renewed = await self._credentials.renew(token)
             elif isinstance(result, ThrottledError):

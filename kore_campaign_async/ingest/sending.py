@@ -53,7 +53,7 @@ _ENDS_THE_RUN: Final = (
 
 #: How many calls a batch may cost beyond its own where the contacts that it was refused for are looked for.
 ISOLATION_CALLS: Final = 100
-_ISOLATED_STATUSES: Final = {400, 422}
+_ISOLATED_STATUSES: Final = {400, 412, 422}
 
 
 class Ledger(Protocol):
