@@ -192,9 +192,9 @@ async def test_who_answers_and_is_not_the_api(answer: str, tmp_path: Path) -> No
             401,
             {"errors": [{"msg": "Permission denied. Scope is incorrect!", "code": 4002}]},
             (
-                "401: the app lacks the scope Campaign Management, or was not published since it got it (4002: Permission"
-                " denied. Scope is incorrect!); give the app the scope Campaign Management and publish it after that:"
-                " another token does not help"
+                "401: the app lacks the scope Campaign Management, or was not published since it got it (4002:"
+                " Permission denied. Scope is incorrect!); give the app the scope Campaign Management and publish it"
+                " after that: another token does not help"
             ),
         ),
         (
@@ -206,8 +206,8 @@ async def test_who_answers_and_is_not_the_api(answer: str, tmp_path: Path) -> No
             503,
             {"status": "Error", "message": "no such app"},
             (
-                "503: the reply's status is 'Error', not success (no such app); the server's words say why; mend what was"
-                " sent"
+                "503: the reply's status is 'Error', not success (no such app); the server's words say why; mend"
+                " what was sent"
             ),
         ),
     ],
