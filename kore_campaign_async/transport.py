@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
+from attrs import evolve
 from yarl import URL
 
 from kore_campaign_async import wire
@@ -53,7 +54,7 @@ from kore_campaign_async.errors import (
     UnreadableReplyError,
     UnsuccessfulError,
 )
-from kore_campaign_async.message import Request, Response, Sending
+from kore_campaign_async.message import LARGE_REPLY_BYTES, Request, Response, Sending
 
 #: From how much on a clock counts as off: an answer may take a while, and tokens are valid for longer.
 CLOCK_OFF_SECONDS: Final = 10.0
@@ -468,8 +469,18 @@ class Transport:
             # The status of a refusal proves it even where its body was cut off; that of a success does not.
             head = Response(status, headers, b"", request.method, request.path)
             return self._error_of(head, token) or self._failure(error, request, sent, head)
-        response = sent.response = Response(status, headers, _without(token, body), request.method, request.path)
-        return self._error_of(response, token) or response
+        whole = Response(status, headers, body, request.method, request.path)
+        if len(body) <= LARGE_REPLY_BYTES:
+            response, failed = self._understood(whole, token)
+        else:
+            response, failed = await asyncio.to_thread(self._understood, whole, token)
+        sent.response = response
+        return failed or response
+
+    def _understood(self, whole: Response, token: Token) -> tuple[Response, CallError | None]:
+        """A reply in which the token is masked, and the error that it is."""
+        response = evolve(whole, body=_without(token, whole.body))
+        return response, self._error_of(response, token)
 
     def _error_of(self, response: Response, token: Token) -> CallError | None:
         now = self._wall_clock()

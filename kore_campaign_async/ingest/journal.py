@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import orjson
-from attrs import evolve, frozen
+from attrs import frozen
 
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import State
+from kore_campaign_async.ingest.resume_ranges import Known, overlaid, with_rows
 
 T = TypeVar("T")
 
@@ -75,21 +76,6 @@ _BARRED: Final = "INSERT OR IGNORE INTO barred SELECT value FROM json_each(?)"
 _HAS_BARRED: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'barred'"
 # What was noted of rows behind the last intent need not be all that was barred there: they are asked about anew.
 _LAST_INTENDED: Final = "(SELECT coalesce(max(last_row), 0) FROM attempt)"
-
-
-@frozen
-class Known:
-    """What the journal knows of a range of rows.
-
-    Attributes:
-        state: of its contacts; None where a call may have been processed and nothing was settled.
-        reason: why, numbers masked.
-    """
-
-    first_row: int
-    last_row: int
-    state: State | None
-    reason: str
 
 
 class Journal:
@@ -149,12 +135,11 @@ class Journal:
     def open(cls, directory: Path, session: Mapping[str, Any] | None = None) -> Self:
         """Open the journal of a run that is resumed; RunDirectoryError tells what is wrong."""
         try:
-            with contextlib.closing(_connect(directory / JOURNAL)) as connection, connection:
-                if connection.execute(_HAS_BARRED).fetchone()[0]:
-                    connection.execute(f"DELETE FROM barred WHERE row > {_LAST_INTENDED}")  # noqa: S608  our own words
-            return cls(directory / JOURNAL, session or {})
+            made = cls(directory / JOURNAL, session or {})
+            made._forget_barred()
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(directory / JOURNAL, error) from None
+        return made
 
     async def intend(self, batch: int, rows: Sequence[int], attempt: int) -> int:
         """Note that a call goes out now, and wait until that is durable; return the attempt's id."""
@@ -198,6 +183,11 @@ class Journal:
         done: asyncio.Future[None] = self._loop.create_future()
         self._work.put(_Entry([*self._take_ended(), (statement, values)], done))
         await done
+
+    def _forget_barred(self) -> None:
+        """Let what was barred behind the last intent go, before anything else is written: all of a run can be that."""
+        if self._connection.execute(_HAS_BARRED).fetchone()[0]:
+            self._work.put(_Entry([(f"DELETE FROM barred WHERE row > {_LAST_INTENDED}", ())], None))  # noqa: S608  our own words
 
     def _take_ended(self) -> list[_Change]:
         """What ended or was barred, and is not written yet."""
@@ -333,16 +323,15 @@ def read_known(directory: Path) -> list[Known]:
             "SELECT first_row, last_row, outcome, state, reason FROM attempt ORDER BY id"
         ).fetchall(),
     )
-    painted: list[Known] = []
+    ranges: list[Known] = []
     for first_row, last_row, outcome, state, reason in rows:
         if state is not None:
-            paint(painted, Known(first_row, last_row, State(state), reason or ""))
+            ranges.append(Known(first_row, last_row, State(state), reason or ""))
         elif outcome == CallOutcome.ACCEPTED.name:
-            paint(painted, Known(first_row, last_row, State.ACCEPTED, ""))
+            ranges.append(Known(first_row, last_row, State.ACCEPTED, ""))
         elif outcome is None or outcome == CallOutcome.MAYBE_PROCESSED.name:
-            paint(painted, Known(first_row, last_row, None, "the run ended while the call was in flight"))
-    barred = reading(directory / JOURNAL, _read_barred)
-    return _with_barred(painted, barred) if barred else painted
+            ranges.append(Known(first_row, last_row, None, "the run ended while the call was in flight"))
+    return with_rows(overlaid(ranges), reading(directory / JOURNAL, _read_barred), State.SUPPRESSED, "suppressed")
 
 
 def _read_barred(connection: sqlite3.Connection) -> list[int]:
@@ -350,27 +339,6 @@ def _read_barred(connection: sqlite3.Connection) -> list[int]:
         return []
     rows = connection.execute(f"SELECT row FROM barred WHERE row <= {_LAST_INTENDED} ORDER BY row")  # noqa: S608  our own words
     return [row for (row,) in rows]
-
-
-def _with_barred(painted: list[Known], rows: list[int]) -> list[Known]:
-    """Ranges with what was barred between and within them, which no call held."""
-    found: list[Known] = []
-    at = 0
-    for known in painted:
-        first = known.first_row
-        while at < len(rows) and rows[at] <= known.last_row:
-            if first < rows[at]:
-                found.append(evolve(known, first_row=first, last_row=rows[at] - 1))
-            found.append(_barred(rows[at]))
-            first = max(first, rows[at] + 1)
-            at += 1
-        if first <= known.last_row:
-            found.append(evolve(known, first_row=first))
-    return found + [_barred(row) for row in rows[at:]]
-
-
-def _barred(row: int) -> Known:
-    return Known(row, row, State.SUPPRESSED, "suppressed")
 
 
 def read_calls(directory: Path) -> dict[str, int]:
@@ -384,21 +352,6 @@ def read_calls(directory: Path) -> dict[str, int]:
         ).fetchone(),
     )
     return {"sent": sent, "retried": retried, "throttled": throttled}
-
-
-def paint(painted: list[Known], new: Known) -> None:
-    """Lay a range over others, which are in order and don't overlap."""
-    # Almost always it lies behind all of them.
-    if painted and painted[-1].last_row >= new.first_row:
-        kept: list[Known] = []
-        for old in painted:
-            if old.first_row < new.first_row:
-                kept.append(evolve(old, last_row=min(old.last_row, new.first_row - 1)))
-            if old.last_row > new.last_row:
-                kept.append(evolve(old, first_row=max(old.first_row, new.last_row + 1)))
-        painted[:] = sorted([*kept, new], key=lambda known: known.first_row)
-    else:
-        painted.append(new)
 
 
 def reading(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:

@@ -190,7 +190,7 @@ class Run:
             await asyncio.wait((pipeline,), timeout=self.options.grace_seconds)
         pipeline.cancel()
         # What is on its way is settled only when the tasks are gone.
-        await _ended(pipeline)
+        await ended(pipeline)
 
     async def _read(self) -> None:
         try:
@@ -280,7 +280,7 @@ class Run:
         try:
             await asyncio.wait((taken,))
         except asyncio.CancelledError:
-            await _ended(taken)  # half a slice can't be settled
+            await ended(taken)  # half a slice can't be settled
             raise
         finally:
             self._receive(taken.result())
@@ -532,7 +532,7 @@ class Run:
         return BudgetUse(used=used, waited_seconds=round(waited, 3))
 
 
-async def _ended(task: asyncio.Future[Any]) -> None:
+async def ended(task: asyncio.Future[Any]) -> None:
     """Wait until it has, however often this is cancelled meanwhile."""
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

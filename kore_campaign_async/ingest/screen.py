@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from kore_campaign_async.ingest.batching import Batcher, as_objects
-from kore_campaign_async.ingest.journal import Known
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
 from kore_campaign_async.ingest.records import Batch, Record, Settled, Slice, State, TableSlice
+from kore_campaign_async.ingest.resume_ranges import Known
 
 
 class Seen(Protocol):

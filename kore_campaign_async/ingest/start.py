@@ -16,9 +16,10 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 from attrs import asdict, define, evolve
 
@@ -42,17 +43,19 @@ from kore_campaign_async.ingest.matching import Shape, match, matched
 from kore_campaign_async.ingest.normalise import RULES, Normaliser, Numbering, time_zones
 from kore_campaign_async.ingest.records import Outcome, Settled, State
 from kore_campaign_async.ingest.report import IngestReport, Tally
-from kore_campaign_async.ingest.run import Run, Sink
+from kore_campaign_async.ingest.run import Run, Sink, ended
 from kore_campaign_async.ingest.screen import Question, Screen
 from kore_campaign_async.ingest.screening import NumbersSeen
 from kore_campaign_async.ingest.sending import Ledger, NoLedger
-from kore_campaign_async.ingest.sources.base import Dialect, Source
+from kore_campaign_async.ingest.sources.base import MANY_COLUMNS, Dialect, Source
 from kore_campaign_async.ingest.sources.blocks import in_thread
 from kore_campaign_async.ingest.sources.encodings import UTF_8, WINDOWS, spoken
 from kore_campaign_async.ingest.sources.opening import Contacts, Input, inputs_of, open_source
 from kore_campaign_async.ingest.sources.scanning import Scan, Scans
 from kore_campaign_async.ingest.suppressing import function_of, read_suppressed
 from kore_campaign_async.models import ContactList
+
+T = TypeVar("T")
 
 logger = logging.getLogger("kore_campaign_async")
 
@@ -61,6 +64,7 @@ _LOOKUPS: Final = 2
 
 _DIGESTED: Final = 10_000
 _SHOWN_FILES: Final = 3
+_SHOWN_LISTS: Final = 10
 _DELIMITERS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 _CHANGED: Final = {
@@ -257,11 +261,11 @@ async def resume_ingest(
         SourceError, ContactListError, CallError, CredentialsError: as in `ingest_contacts`. Nothing was sent.
     """
     directory = Path(run_dir)
-    journals.read_settings(directory)  # a directory without a run is left as it is
+    await _aside(partial(journals.read_settings, directory))  # a directory without a run is left as it is
     lock = RunLock(directory)
     try:
-        journals.migrate(directory)
-        settings = journals.read_settings(directory)
+        await _aside(partial(journals.migrate, directory))
+        settings = await _aside(partial(journals.read_settings, directory))
         # A run that was killed at its very beginning has a journal and no report.
         before = read_report(directory) if (directory / REPORT).exists() else None
         if before is not None and before.state == "finished" and not before.counts.uncertain:
@@ -383,7 +387,7 @@ class _Start:
             scans = self._scans(closing)
             source = await open_source(self.given, scans.guesses() if scans is not None else ())
             closing.callback(source.close)
-            table = self._matched(source)
+            table = await self._matched(source)
             # Before the list is made, and once more when nobody else can put a run there.
             self._refuse_a_run()
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
@@ -416,12 +420,12 @@ class _Start:
                     "options": _stored(self.options),
                     "decides": decides,
                 }
-                files = RunFiles(self.directory, source.columns, source.cells, anew=lock.known)
+                files = await _run_files(self.directory, source, anew=lock.known)
                 closing.callback(files.close)
                 ledger = journal = Journal.create(self.directory, settings, self._session())
                 closing.callback(journal.close)
             tally = Tally()
-            run = self._run(
+            run = await self._run(
                 source, screen, drops_duplicates, files, ledger, tally, began, started_at, run_id, plan, table, known
             )
             report = await run.execute()
@@ -511,19 +515,21 @@ class _Start:
             source = await open_source(self.given, scans.guesses())
             closing.callback(source.close)
             source.name = settings["source"]["name"]
-            table = self._matched(source)
+            table = await self._matched(source)
             now = await asyncio.to_thread(self._decides, known, table, suppressed, numbering)
             self._refuse_changes(settings, known, now)
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             screen = await asyncio.to_thread(self._screen, source, table, suppressed, numbering, frame_bytes)
-            screen.known, screen.resend = journals.read_known(self.directory), self._repeatable(drops_duplicates)
-            tally = _tally(journals.read_calls(self.directory), waited_seconds)
-            files = RunFiles(self.directory, source.columns, source.cells, anew=True)
+            # A journal has as many rows as calls were tried.
+            screen.known = await _aside(partial(journals.read_known, self.directory))
+            screen.resend = self._repeatable(drops_duplicates)
+            tally = _tally(await _aside(partial(journals.read_calls, self.directory)), waited_seconds)
+            files = await _run_files(self.directory, source, anew=True)
             closing.callback(files.close)
             journal = Journal.open(self.directory, self._session())
             closing.callback(journal.close)
             started_at, run_id = dt.datetime.fromisoformat(settings["started_at"]), settings["run_id"]
-            run = self._run(
+            run = await self._run(
                 source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None, table, known
             )
             run.resumed = True
@@ -566,8 +572,11 @@ class _Start:
                 f"the run in {self.directory} can't be resumed: {'; '.join(changed)}{sizes}; push what is left anew"
             )
 
-    def _matched(self, source: Source) -> Shape | None:
-        return match(source.header, self.options.column_map) if source.header is not None else None
+    async def _matched(self, source: Source) -> Shape | None:
+        header = source.header
+        if header is None:
+            return None
+        return await _for_columns(len(header), partial(match, header, self.options.column_map))
 
     def _screen(
         self,
@@ -595,7 +604,7 @@ class _Start:
         on_uncertain = self.options.on_uncertain
         return on_uncertain == "resend" or (on_uncertain == "auto" and drops_duplicates is True)
 
-    def _run(
+    async def _run(
         self,
         source: Source,
         screen: Screen,
@@ -611,7 +620,7 @@ class _Start:
         known: Sequence[Scan] | None,
     ) -> Run:
         dialects = _found_out(source, known)
-        reading = self._reading(source, dialects, table)
+        reading = await _for_columns(len(source.columns), partial(self._reading, source, dialects, table))
         notices = (*source.notices, *self._warnings(dialects, known))
         notices = notices if plan is None else (*notices, *_too_many(plan))
         if files is not None and source.path is None:
@@ -663,6 +672,33 @@ class _Start:
                 " or --encoding names another encoding"
             )
         return tuple(said)
+
+
+async def _aside(work: Callable[[], T], unwanted: Callable[[T], None] = lambda _: None) -> T:
+    """Do something in a thread, to its end also where this is cancelled: what it opens is closed before the lock goes.
+
+    Args:
+        work: touches nothing that others touch meanwhile.
+        unwanted: gets what came of it where this was cancelled.
+    """
+    done = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        await ended(done)
+        if done.exception() is None:
+            unwanted(done.result())
+        raise
+
+
+async def _for_columns(columns: int, work: Callable[[], T], unwanted: Callable[[T], None] = lambda _: None) -> T:
+    """Do something that takes the longer the more columns there are: off the event loop where they are many."""
+    return work() if columns <= MANY_COLUMNS else await _aside(work, unwanted)
+
+
+async def _run_files(directory: Path, source: Source, *, anew: bool) -> RunFiles:
+    made = partial(RunFiles, directory, source.columns, source.cells, anew=anew)
+    return await _for_columns(len(source.columns), made, RunFiles.close)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -773,7 +809,8 @@ async def _find_list(client: CampaignClient, name: str, options: IngestOptions) 
     lists = await client.list_contact_lists()
     found = [one for one in lists if one.name == name]
     if len(found) > 1:
-        ids = " and ".join(one.id for one in found)
+        more = len(found) - _SHOWN_LISTS
+        ids = " and ".join([one.id for one in found[:_SHOWN_LISTS]] + [f"{more} more"] * (more > 0))
         raise ContactListError(
             f"there are {len(found)} contact lists named {name!r} ({ids}), and addContacts names no id:"
             " rename all but one, with kore-campaign update ID --name NAME"
@@ -781,7 +818,8 @@ async def _find_list(client: CampaignClient, name: str, options: IngestOptions) 
     if found:
         allow_duplicates = await _allows_duplicates(client, found[0])
     elif options.create is None:
-        near = difflib.get_close_matches(name, [one.name for one in lists], n=3)
+        # It compares letter by letter, and there can be thousands.
+        near = await asyncio.to_thread(difflib.get_close_matches, name, [one.name for one in lists], n=3)
         hint = f"; the nearest are {', '.join(map(repr, near))}" if near else ""
         raise ContactListError(f"there is no contact list named {name!r}{hint}; --create makes it")
     elif options.dry_run:
