@@ -88,7 +88,7 @@ class SeveralFiles:
             )
         if source.columns == self.columns:
             return None
-        order = _places(self.columns, source.columns)
+        order = places_of(self.columns, source.columns)
         taken = set(order)
         missing = [column for column, place in zip(self.columns, order, strict=True) if place is None]
         more = [column for place, column in enumerate(source.columns) if place not in taken]
@@ -143,7 +143,7 @@ class SeveralFiles:
             self._now.close()
 
 
-def _places(columns: Sequence[str], others: Sequence[str]) -> list[int | None]:
+def places_of(columns: Sequence[str], others: Sequence[str]) -> list[int | None]:
     """Where each of these columns stands among others: under its own name, else as the only one for its field."""
     # The places of each name, the first one last.
     by_name: dict[str, list[int]] = {}
