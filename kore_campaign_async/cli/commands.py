@@ -131,8 +131,8 @@ def amend(**settings: Any) -> None:
     """Push the mended rows of the run in RUN_DIR into its list.
 
     Without a FILE its rejected.csv is read, as it was mended there in any program; refused.csv and uncertain.csv are
-    read if they are named. List, region, columns and do-not-contact files are those of the run. Numbers that the run, or
-    one that amended it, has sent or may have sent are left out. The exit status is that of push.
+    read if they are named. List, region, columns and do-not-contact files are those of the run. Numbers that the run,
+    or one that amended it, has sent or may have sent are left out. The exit status is that of push.
     """
     _later("amend", "amend_command")(**settings)
 

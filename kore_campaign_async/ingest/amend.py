@@ -28,7 +28,7 @@ from kore_campaign_async.ingest.start import Start
 
 _REJECTED: Final = "rejected.csv"
 _UNCERTAIN: Final = "uncertain.csv"
-#: How many percent may be rejected: of what is mended some rows may stay as they are: they are rejected again, and the others go out.
+#: How many percent may be rejected: rows that are not mended yet are rejected again, and the others go out.
 ALL: Final = 100.0
 
 

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,7 @@ async def _sent_by(member: Member) -> _Sent:
             # How large a contact may be makes no difference to its number.
             normaliser = Normaliser(table, options.column_map, options.batch.max_bytes, numbering)
             seen = None if options.keep_duplicates else NumbersSeen()
-            known = await asyncio.to_thread(journals.read_known, member.directory)
+            known = await asyncio.to_thread(partial(journals.read_known, member.directory, is_finished=True))
             sent = _Sent()
 
             def take(part: Slice | TableSlice) -> None:

@@ -16,6 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -366,8 +367,13 @@ def _know_files(connection: sqlite3.Connection) -> None:
 _MIGRATIONS: Final = (_know_isolate, _know_shared_rate, _know_times, _know_files)
 
 
-def read_known(directory: Path) -> list[Known]:
-    """What is known of the source's rows: ranges that don't overlap, in order. Rows in none were never sent."""
+def read_known(directory: Path, *, is_finished: bool = False) -> list[Known]:
+    """What is known of the source's rows: ranges that don't overlap, in order. Rows in none were never sent.
+
+    Args:
+        directory: of the run.
+        is_finished: whether what was left out behind the last call is known too: else it is asked about anew.
+    """
     rows = reading(
         directory / JOURNAL,
         lambda connection: connection.execute(
@@ -382,7 +388,8 @@ def read_known(directory: Path) -> list[Known]:
             ranges.append(Known(first_row, last_row, State.ACCEPTED, ""))
         elif outcome is None or outcome == CallOutcome.MAYBE_PROCESSED.name:
             ranges.append(Known(first_row, last_row, None, "the run ended while the call was in flight"))
-    found = with_rows(overlaid(ranges), reading(directory / JOURNAL, _read_barred), State.SUPPRESSED, "suppressed")
+    barred = reading(directory / JOURNAL, partial(_read_barred, is_finished=is_finished))
+    found = with_rows(overlaid(ranges), barred, State.SUPPRESSED, "suppressed")
     for run_id, sent in reading(directory / JOURNAL, _read_sent_before).items():
         found = with_rows(found, sent, State.DUPLICATE, f"{SENT_BEFORE}: {run_id}")
     return found
@@ -417,11 +424,11 @@ def add_amended_by(directory: Path, amending: Mapping[str, str]) -> None:
         raise _unwritable(path, error) from None
 
 
-def _read_barred(connection: sqlite3.Connection) -> list[int]:
+def _read_barred(connection: sqlite3.Connection, *, is_finished: bool) -> list[int]:
     if not connection.execute(_HAS_BARRED).fetchone()[0]:
         return []
-    rows = connection.execute(f"SELECT row FROM barred WHERE row <= {_LAST_INTENDED} ORDER BY row")  # noqa: S608  our own words
-    return [row for (row,) in rows]
+    last = "9223372036854775807" if is_finished else _LAST_INTENDED
+    return [row for (row,) in connection.execute(f"SELECT row FROM barred WHERE row <= {last} ORDER BY row")]  # noqa: S608  our own words
 
 
 def read_barred_before(directory: Path) -> list[int]:

@@ -31,7 +31,7 @@ _CHANGED: Final = {
 def inputs_of_run(directory: Path, settings: Mapping[str, Any]) -> tuple[Input, ...]:
     """The files that the run in a directory reads, and how; RunDirectoryError if its source can't be read again."""
     inputs = tuple(
-        Input(Path(one["path"]), Dialect(one["encoding"], one["delimiter"], one["sheet"]))
+        Input(_path_of(directory, settings, one["path"]), Dialect(one["encoding"], one["delimiter"], one["sheet"]))
         for one in settings["source"]["files"]
     )
     if not inputs:
@@ -40,6 +40,12 @@ def inputs_of_run(directory: Path, settings: Mapping[str, Any]) -> tuple[Input, 
             f" {directory} can't be resumed"
         )
     return inputs
+
+
+def _path_of(directory: Path, settings: Mapping[str, Any], path: str) -> Path:
+    """Where a file is; a run that amends another one has its files with it, wherever it is moved."""
+    beside = directory / Path(path).name
+    return beside if settings.get("origin") is not None and beside.exists() else Path(path)
 
 
 def refuse_another_account(client: CampaignClient, directory: Path, settings: Mapping[str, Any]) -> None:
