@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 from attrs import Attribute, field, frozen
 from attrs.converters import optional
+from attrs.validators import optional as optional_validator
 
 #: Numbers as texts or integers; what can only tell whether it holds one; or a function that tells that.
 DoNotContact = Iterable[str | int] | Container[str] | Callable[[str], bool]
@@ -228,6 +229,15 @@ def _paths(given: Iterable[str | Path]) -> tuple[Path, ...]:
     return tuple(map(Path, given))
 
 
+def _names(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _percent(instance: object, attribute: Attribute[Any], value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:  # noqa: PLR2004
+        raise ValueError(f"{type(instance).__name__}: {attribute.name} is {value!r}; it must be 0 to 100 percent")
+
+
 def _upper(given: str | None) -> str | None:
     return given.strip().upper() if isinstance(given, str) else given
 
@@ -338,7 +348,13 @@ class IngestOptions:
         region: two letters of ISO 3166, such as `US`: numbers are read as people there write them, and become E.164.
             None takes what has the shape of E.164, and nothing else. Needs the extra `phone`.
         strict: reject a number that can't exist in its country's numbering plan. Needs the extra `phone`.
-        suppress: do-not-contact files, whose numbers are left out.
+        require_plus: reject a number that is written without its `+`. It does not go with a region.
+        max_rejected: how many percent of the first 10,000 rows may be rejected; beyond that nothing is sent. By itself
+            50 for files and tables, and 100 for iterables, whose program learns of every contact.
+        suppress: do-not-contact files, whose numbers are left out: those of every phone column and every sheet.
+        suppress_columns: of these files, the only columns that are read.
+        suppress_sheets: of these files' workbooks, the only sheets that are read.
+        allow_empty_suppress: whether a do-not-contact file may hold no number.
         do_not_contact: further numbers that are left out: a collection of texts or integers; or a function that gets
             a number as E.164 and tells whether it must not be called. The function is asked once for each number, in
             a thread, so it may block; if it fails, the run stops, and nobody is called unasked.
@@ -358,10 +374,21 @@ class IngestOptions:
     isolate: bool = False
     region: str | None = field(default=None, converter=_upper, validator=_region)
     strict: bool = False
+    require_plus: bool = False
+    max_rejected: float | None = field(default=None, validator=optional_validator(_percent))
     suppress: tuple[Path, ...] = field(default=(), converter=_paths)
+    suppress_columns: tuple[str, ...] = field(default=(), converter=_names)
+    suppress_sheets: tuple[str, ...] = field(default=(), converter=_names)
+    allow_empty_suppress: bool = False
     do_not_contact: DoNotContact | None = field(default=None, repr=False, validator=_do_not_contact)
     column_map: Mapping[str, str] = field(factory=dict)
     grace_seconds: float = field(default=10.0, validator=_not_negative)
     create: NewList | None = None
     dry_run: bool = False
     progress: Callable[[Progress], None] | None = field(default=None, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.require_plus and self.region is not None:
+            raise ValueError(
+                "require_plus refuses what region is there to read: numbers without a +. Leave one of them out"
+            )

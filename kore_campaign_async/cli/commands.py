@@ -181,13 +181,25 @@ def lists(**settings: Any) -> None:
     help="Read numbers as people there write them, such as US, and make them E.164 (extra phone).",
 )
 @click.option("--strict", is_flag=True, help="Reject a number that can't exist in its country (extra phone).")
+@click.option("--require-plus", is_flag=True, help="Reject a number that is written without its +.")
+@click.option(
+    "--max-rejected",
+    type=click.FloatRange(0, 100),
+    default=50.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Send nothing if more of the first 10,000 rows are rejected.",
+)
 @click.option(
     "--suppress",
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE",
-    help="A do-not-contact file, repeatable: numbers that are left out.",
+    help="A do-not-contact file, repeatable: numbers that are left out, of all its phone columns and sheets.",
 )
+@click.option("--suppress-column", multiple=True, metavar="NAME", help="Of do-not-contact files, only this column.")
+@click.option("--suppress-sheet", multiple=True, metavar="NAME", help="Of do-not-contact workbooks, only this sheet.")
+@click.option("--allow-empty-suppress", is_flag=True, help="Go on where a do-not-contact file holds no number.")
 @click.option(
     "--map",
     "column_map",

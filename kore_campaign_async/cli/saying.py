@@ -80,6 +80,8 @@ def show_look(look: Look) -> None:
         click.echo(f"  {step.text}")
         if step.command:
             click.echo(f"    {step.command}")
+    for line in barred(report):
+        click.echo(legible(line, telling.WORDS))
     for note in (*report.notices, *look.lacks):
         click.echo(f"note: {legible(note, telling.WORDS)}")
     click.echo(f"run directory: {look.directory}")
@@ -113,6 +115,14 @@ def done(report: IngestReport) -> Iterator[str]:
     elif report.budget.used is not None:
         waited = report.budget.waited_seconds / max(1, calls.sent)
         yield f"{report.budget.used:.0%} of the account's limit used; a call waited {waited:,.1f} s for it"
+    yield from barred(report)
+
+
+def barred(report: IngestReport) -> Iterator[str]:
+    """How many numbers each do-not-contact file or sheet bars, and how many of them were met."""
+    for one in report.do_not_contact:
+        sheet = f", sheet {one.sheet!r}" if one.sheet is not None else ""
+        yield f"do-not-contact {one.name}{sheet}: {one.numbers:,} numbers, {one.in_source:,} of them in the source"
 
 
 def what_now(report: IngestReport, directory: Path | None, *, resumable: bool) -> Iterator[str]:

@@ -27,6 +27,9 @@ _MEANINGS: Final = {
     "no_area_code": "a number without its area code",
     "ambiguous_phone": "it can be two numbers; write it with its + and country code",
     "unassigned_phone": "a number that can't exist in its country",
+    "several_numbers": "more than one number in the cell",
+    "date_or_amount": "a date, a time or an amount, not a phone number",
+    "missing_plus": "a number without its + and country code",
     "value_too_long": "a value of over 300 characters",
     "too_many_columns": "over 150 columns",
     "bad_time_zone": "no name of the tz database",
@@ -35,6 +38,7 @@ _MEANINGS: Final = {
     "unclosed_quote": "a quote that is never closed",
     "too_large": "larger than a call may be",
     "duplicate": "its number came earlier in the source",
+    "sent_before": "the run that this one amends has sent it",
     "suppressed": "on a do-not-contact file",
 }
 

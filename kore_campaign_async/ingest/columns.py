@@ -15,11 +15,11 @@ from attrs import define, frozen
 
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.matching import Shape
-from kore_campaign_async.ingest.normalise import BLANKS, Normaliser, Singly, time_zones
+from kore_campaign_async.ingest.normalise import Normaliser, Singly, time_zones
+from kore_campaign_async.ingest.phone_text import clean_number, read_typed
 from kore_campaign_async.ingest.records import Record, Slice, TableSlice
 
 _NUMBER: Final = r"^\+?[1-9][0-9]{6,14}$"
-_SEPARATORS: Final = rf"[{BLANKS}\-.()/]"
 # A cell of nothing but blanks begins with one. Python knows more of them than Unicode's property White_Space.
 _ODD: Final = r"\x00|^[\s\x1c-\x1f]"
 _ESCAPED: Final = r'["\\\x00-\x1f]'
@@ -154,21 +154,28 @@ class ColumnNormaliser:
         shape = self.rows.table if part.keys is None else self.rows.shape_of(part.keys)
         if isinstance(shape, str) or not self.rows.takes_columns(shape):
             return None
-        frame = part.frame
-        if self.rows.numbering is not None:
-            clean, texts = self.rows.numbering.clean, frame.to_series(shape.number)
-            # What means no number becomes empty, and is left to the rules for rows with all else that is odd.
-            frame = frame.with_columns(pl.Series(texts.name, [clean(text) or "" for text in texts.to_list()]))
+        frame = self._with_numbers(part, shape.number)
         number = pl.nth(shape.number)
         # Few calls of many expressions: for each call this thread has to wait for its turn with Python.
         traits = _Traits.of(frame, shape, is_clean=part.is_clean)
         if traits.all_good:
             return SortedTable(part, frame.select(*_contact(number, shape, traits)), range(len(part)), [])
-        cleaned = pl.when(number.str.contains(_NUMBER)).then(number).otherwise(number.str.replace_all(_SEPARATORS, ""))
-        numbers = frame.select(cleaned).to_series()
-        good = frame.select(_good(pl.lit(numbers), shape, is_clean=part.is_clean)).to_series()
-        table = frame.select(*_contact(pl.lit(numbers), shape, traits))
+        good = frame.select(_good(number, shape, is_clean=part.is_clean)).to_series()
+        table = frame.select(*_contact(number, shape, traits))
         return self._with_odd(part, table, good)
+
+    def _with_numbers(self, part: TableSlice, column: int) -> pl.DataFrame:
+        """The slice with numbers by the one rule for them; what means no number becomes empty, and so is not good."""
+        texts = part.frame.to_series(column)
+        numbering = self.rows.numbering
+        clean = clean_number if numbering is None else numbering.clean
+        if column in part.typed:
+            numbers = [clean(read_typed(text)[0]) or "" for text in texts.to_list()]
+        elif numbering is None and texts.str.contains(_NUMBER).all():
+            return part.frame
+        else:
+            numbers = [clean(text) or "" for text in texts.to_list()]
+        return part.frame.with_columns(pl.Series(texts.name, numbers, dtype=pl.String))
 
     def _with_odd(self, part: TableSlice, table: pl.DataFrame, good: pl.Series) -> SortedTable:
         """Let the rules for rows judge what is left, and put its contacts where they belong."""

@@ -28,6 +28,28 @@ _NUMBER_NAMES: Final = (
     "tel",
     "msisdn",
 )
+# What columns of phone numbers are called in the languages of the vendor's users: whole words, and how words begin.
+_NUMBER_WORDS: Final = frozenset(
+    {"tel", "cell", "cel", "fon", "gsm", "sms", "mob", "fijo", "portable", "komórka", "cellulare", "whatsapp", "msisdn"}
+)
+_NUMBER_STEMS: Final = (
+    *(
+        "phone",
+        "telef",
+        "télé",
+        "teléf",
+        "mobil",
+        "móvil",
+        "movil",
+        "celular",
+        "handy",
+        "rufnummer",
+        "fax",
+        "homephone",
+    ),
+    *("telep", "telno", "telnr", "mobiel", "workphone", "cellphone", "smartphone"),
+)
+_NUMBER_PARTS: Final = ("電話", "携帯", "फ़ोन", "फोन", "मोबाइल", "电话", "手机")
 # What a character takes at most as JSON, and what stands around a name and its value.
 _ESCAPED_BYTES: Final = 6
 _FRAME_BYTES: Final = 6
@@ -135,6 +157,16 @@ def usual_field(name: str) -> str:
 def is_number_name(name: str) -> bool:
     """Whether a name is one of those for the number."""
     return usual_field(name) == wire.PHONE_NUMBER
+
+
+def can_be_number_name(name: str) -> bool:
+    """Whether a name can be that of a column of phone numbers: fewer than these must not be read of who is barred."""
+    if is_number_name(name):
+        return True
+    words = re.split(r"[\W_0-9]+", name.casefold())
+    return any(word in _NUMBER_WORDS or word.startswith(_NUMBER_STEMS) for word in words) or any(
+        part in name for part in _NUMBER_PARTS
+    )
 
 
 def _shown(columns: Sequence[str]) -> str:

@@ -1,14 +1,14 @@
 """A record becomes a contact's fields on the wire, or the reason code why it is none. Pure.
 
-Values travel as they are; an empty or all-blank one is an absent field. Only the number is touched: blanks,
-`-`, `.`, `(`, `)` and `/` are stripped from it, nothing else, and what is left must have the shape of E.164.
+Values travel as they are; an empty or all-blank one is an absent field. Only the number is touched: what groups its
+digits is stripped (`phone_text.py`), and what is left must have the shape of E.164.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeGuard
 
@@ -18,12 +18,20 @@ from attrs import define, field
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.matching import Shape, is_number_name, match
+from kore_campaign_async.ingest.phone_text import (
+    TypedText,
+    clean_number,
+    is_e164,
+    meanings_by_shape,
+    read_number,
+    read_typed,
+)
 from kore_campaign_async.ingest.records import (
     BAD_ROW,
     BAD_TIME_ZONE,
     BAD_VALUE,
-    INVALID_PHONE,
     MISSING_PHONE,
+    MISSING_PLUS,
     TOO_LARGE,
     TOO_MANY_COLUMNS,
     VALUE_TOO_LONG,
@@ -34,13 +42,6 @@ from kore_campaign_async.ingest.records import (
     picked,
 )
 
-# ASCII, since other digits would pass else; fullmatch, since `$` would let a line end through.
-_E164 = re.compile(r"\+?[1-9]\d{6,14}", re.ASCII).fullmatch
-
-# Blanks are those that stay on a line: a line end in a number is a torn record, not a separator.
-BLANKS: Final = "\t \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-_SEPARATORS: Final = dict.fromkeys(map(ord, BLANKS + "-.()/"))
-
 _SMALLEST_KEY: Final = 10**6
 _LARGEST_KEY: Final = 10**15 - 1
 
@@ -48,17 +49,12 @@ _LARGEST_KEY: Final = 10**15 - 1
 _ABSENT: Final = "\0"
 
 #: Named anew whenever this file, or what it calls, judges a contact otherwise than before.
-RULES: Final = "1"
+RULES: Final = "2"
 
 _SHAPES_KEPT: Final = 1000
 
-
-def clean_number(text: str) -> str | None:
-    """A number without separators, or None if it has not the shape of E.164 then."""
-    if _E164(text):
-        return text
-    text = text.translate(_SEPARATORS)
-    return text if _E164(text) else None
+# Up to here a float holds every whole number, and no other one is rounded to it.
+_EXACT: Final = float(1 << 53)
 
 
 class Numbering(Protocol):
@@ -78,9 +74,37 @@ class Numbering(Protocol):
         """The reason code of a text that means none."""
         ...
 
-    def barred(self, text: str) -> Sequence[str]:
-        """Every number that a line of a do-not-contact file can mean: one too many harms less than one too few."""
+    def meanings(self, digits: str) -> Sequence[str]:
+        """Every number that the digits of a do-not-contact number can mean, behind their `+` if they have one."""
         ...
+
+
+class WithPlus:
+    """Takes only numbers that are written with their `+`.
+
+    Args:
+        numbering: the rules for what has one; None is the shape of E.164.
+    """
+
+    def __init__(self, numbering: Numbering | None) -> None:
+        self._numbering = numbering
+        self.name = "plus" if numbering is None else f"{numbering.name} plus"
+
+    def clean(self, text: str) -> str | None:
+        """The number that a text means; None if it means none that can be called."""
+        number = clean_number(text) if self._numbering is None else self._numbering.clean(text)
+        return number if number is not None and number.startswith("+") else None
+
+    def why_not(self, text: str) -> str:
+        """The reason code of a text that means none."""
+        number, reason = read_number(text)
+        if number is not None and not number.startswith("+"):
+            return MISSING_PLUS
+        return reason if self._numbering is None else self._numbering.why_not(text)
+
+    def meanings(self, digits: str) -> Sequence[str]:
+        """What the rules without the `+` say: a do-not-contact file must not bar fewer."""
+        return meanings_by_shape(digits) if self._numbering is None else self._numbering.meanings(digits)
 
 
 def _keys(numbers: Sequence[str]) -> list[int] | None:
@@ -119,10 +143,9 @@ def normalise(  # noqa: PLR0911  one return a reason; taken apart they would say
         room: the most bytes that a contact may have as JSON.
         numbering: the rules for numbers; None is the shape of E.164.
     """
-    given = values[shape.number]
-    number = (given if _E164(given) else clean_number(given)) if numbering is None else numbering.clean(given)
+    number = _number(values[shape.number], numbering)
     if number is None:
-        return _why_not(given, numbering)
+        return _why_not(values[shape.number], numbering)
     contact = {name: value for name, value in zip(shape.names, values, strict=True) if value and not value.isspace()}
     contact[wire.PHONE_NUMBER] = number
     if shape.nameless:
@@ -144,11 +167,21 @@ def normalise(  # noqa: PLR0911  one return a reason; taken apart they would say
     return int(number), contact
 
 
+def _number(given: str, numbering: Numbering | None) -> str | None:
+    if type(given) is TypedText:
+        given, _ = read_typed(given)
+    return clean_number(given) if numbering is None else numbering.clean(given)
+
+
 def _why_not(given: str, numbering: Numbering | None) -> str:
     """The reason code of what is no number."""
     if not given or given.isspace():
         return MISSING_PHONE
-    return INVALID_PHONE if numbering is None else numbering.why_not(given)
+    if type(given) is TypedText:
+        given, reason = read_typed(given)
+        if reason:
+            return reason
+    return read_number(given)[1] if numbering is None else numbering.why_not(given)
 
 
 def _is_clean(text: str) -> bool:
@@ -165,7 +198,7 @@ def _is_clean(text: str) -> bool:
 def text_of(value: Any) -> str | None:
     """The text that a mapping's value travels as: "" for null; None if it can't travel."""
     if isinstance(value, str):
-        return value
+        return value if type(value) is not TypedText else None
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -174,6 +207,13 @@ def text_of(value: Any) -> str | None:
         return str(int(value)) if isinstance(value, int) else None
     except ValueError:  # more digits than Python writes
         return None
+
+
+def number_text_of(value: Any) -> str | None:
+    """The same for the value that is the number: floats are taken too where they are whole and hold all digits."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < _EXACT else None
+    return text_of(value) if type(value) is not TypedText else read_typed(value)[0] or None
 
 
 class Template:
@@ -353,7 +393,7 @@ class Normaliser:
         columns = list(zip(*records, strict=True))
         numbers = columns[shape.number]
         if self.numbering is None:
-            odd = {index for index, match in enumerate(map(_E164, numbers)) if match is None}
+            odd = {index for index, match in enumerate(map(is_e164, numbers)) if match is None}
         else:
             clean = self.numbering.clean
             odd = {index for index, number in enumerate(numbers) if clean(number) != number}
@@ -409,7 +449,10 @@ class Normaliser:
         shape = self.shape_of(tuple(record))
         if isinstance(shape, str):
             return shape
-        values = [text for text in map(text_of, record.values()) if text is not None]
+        texts = list(map(text_of, record.values()))
+        if texts[shape.number] is None:
+            texts[shape.number] = number_text_of(next(islice(record.values(), shape.number, None)))
+        values = [text for text in texts if text is not None]
         if len(values) < len(record):
             return BAD_VALUE
         return normalise(shape, values, suspect=suspect, room=self.room, numbering=self.numbering)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from re import Pattern
 from typing import Any, Final
 
@@ -17,35 +17,37 @@ from attrs import frozen
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, ValidationResult
 
 from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.normalise import BLANKS, clean_number
+from kore_campaign_async.ingest.phone_text import (
+    EXIT_PREFIX,
+    OneNumber,
+    canonical,
+    is_plain,
+    meanings_by_shape,
+    one_number,
+    read_number,
+    unwrapped,
+)
 from kore_campaign_async.ingest.records import (
     AMBIGUOUS_PHONE,
+    DATE_OR_AMOUNT,
     HAS_EXTENSION,
     INVALID_PHONE,
-    LOST_DIGITS,
-    MISSING_PHONE,
     NO_AREA_CODE,
     UNASSIGNED_PHONE,
 )
 
 _NO_DIGITS = re.compile("[^0-9]+").sub
 _INTERNATIONAL = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
-# What spreadsheets and programs make of a number: text that was kept from becoming one, a float, thousands, a rounded
-# float.
-_FORMULA = re.compile(r'="([^"]*)"').fullmatch
-_FLOAT = re.compile(r"(\+?[0-9]+)\.0+").fullmatch
-_GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){2,}(?:\.0+)?").fullmatch
-_SCIENTIFIC = re.compile(r"(\+?[0-9])(?:[.,]([0-9]+))?[eE]\+?0*([0-9]{1,2})").fullmatch
-# Line ends are no separators but a torn record, and nobody knows what a byte that is not Unicode was.
-_TORN = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
-_SPACES: Final = dict.fromkeys(map(ord, BLANKS), " ")
-_APOSTROPHES: Final = "'\u2019"
-_SCHEME: Final = "tel:"
 _PLUSES: Final = ("+", "\uff0b")
-_EXIT_PREFIX: Final = "00"
 
-# Whole slices are read twice where something about them is odd.
-_TEXTS_KEPT: Final = 4096
+# Until 2019 a 1 stood behind Mexico's code before mobile numbers, and within the country other prefixes did.
+_SHORT_DATE_DIGITS: Final = 6
+_MEXICO: Final = 52
+_MEXICAN_DIGITS: Final = 10
+_OLD_MEXICAN = re.compile(r"(?:01|044|045)([2-9][0-9]{9})").fullmatch
+
+# The first rows are read before anything is sent, and whole slices twice where something about them is odd.
+_TEXTS_KEPT: Final = 16384
 
 
 @frozen
@@ -101,21 +103,19 @@ class NumberingPlans:
         """The reason code of a text that means none."""
         return self._judged(text)[1]
 
-    def barred(self, text: str) -> tuple[str, ...]:
-        """Every number that a line of a do-not-contact file can mean: one too many harms less than one too few."""
+    def meanings(self, digits: str) -> Sequence[str]:
+        """Every number that the digits of a do-not-contact number can mean, behind their `+` if they have one."""
         if self._region is None:
-            number = clean_number(text)
-            return () if number is None else (number,)
-        text, _ = _mended(text)
+            return meanings_by_shape(digits)
         found: dict[str, bool] = {}
-        for parsed in self._readings(text):
+        for parsed in self._readings(digits):
             number = _written(parsed)
             if _length(parsed) == ValidationResult.IS_POSSIBLE and _INTERNATIONAL(number):
                 found[number] = self._can_exist(parsed)
         if any(found.values()):
             return tuple(number for number, can_exist in found.items() if can_exist)
         # Another country's number without its `+` reads as one of the region that can't exist.
-        as_it_is = f"+{_digits(text)}"
+        as_it_is = f"+{_digits(digits)}"
         return (*found, as_it_is) if found and as_it_is not in found and self._is_plain(as_it_is) else tuple(found)
 
     def _is_plain(self, text: str) -> bool:
@@ -143,9 +143,9 @@ class NumberingPlans:
 
     def _check(self, text: str) -> tuple[str | None, str]:
         """By the shape of E.164, and whether the number can exist as it stands there."""
-        number = clean_number(text)
+        number, reason = read_number(text)
         if number is None:
-            return None, INVALID_PHONE
+            return None, reason
         full = number if number.startswith("+") else f"+{number}"
         parsed = _parsed(full, None)
         if parsed is None or _written(parsed) != full or not self._can_exist(parsed):
@@ -154,29 +154,57 @@ class NumberingPlans:
 
     def _judge(self, text: str) -> tuple[str | None, str]:
         """A text as the region's people mean it: the number, or None and why."""
-        text, reason = _mended(text)
+        text, reason = unwrapped(text)
         if reason:
             return None, reason
-        as_it_is = f"+{_digits(text)}" if text.startswith(_PLUSES) else ""
-        has_words = any(map(str.isalpha, text))
+        plain = canonical(text)
+        if not is_plain(plain):
+            return None, self._why_not_plain(text)
+        one = one_number(plain)
+        if isinstance(one, str):
+            return None, one
+        doubt = self._doubt(one)
+        return (None, doubt) if doubt else self._by_the_plan(one)
+
+    def _doubt(self, one: OneNumber) -> str:
+        """The reason code of what is a number by its shape and must not be called; "" of all else."""
+        if one.is_short_date and self._lengths() != {_SHORT_DATE_DIGITS}:
+            return DATE_OR_AMOUNT
+        if one.zero == "(0)" and not one.text.startswith(("+", EXIT_PREFIX)) and one.first != self._code:
+            return AMBIGUOUS_PHONE
+        return HAS_EXTENSION if self._has_extension(one) else ""
+
+    def _by_the_plan(self, one: OneNumber) -> tuple[str | None, str]:
+        reason = ""
         found: set[str] = set()
-        for parsed in self._readings(text):
+        for parsed in self._readings(one.text):
             number, length = _written(parsed), _length(parsed)
             if length == ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
                 reason = reason or NO_AREA_CODE
             if length != ValidationResult.IS_POSSIBLE or not _INTERNATIONAL(number):
                 continue
-            if parsed.extension is not None:
-                return None, HAS_EXTENSION
-            # A word can mean that it is no number to call, and its letters would become digits.
-            if has_words:
-                return None, INVALID_PHONE
-            if (number == as_it_is and not self._strict) or self._can_exist(parsed):
+            if (number == one.text and not self._strict and not one.before_tail) or self._can_exist(parsed):
                 found.add(number)
             reason = UNASSIGNED_PHONE
         if len(found) == 1:
             return found.pop(), ""
         return None, AMBIGUOUS_PHONE if found else reason or INVALID_PHONE
+
+    def _has_extension(self, one: OneNumber) -> bool:
+        """Whether the last group is one: what stands before it is a whole number already, or it is a single digit."""
+        if not one.before_tail:
+            return False
+        is_digit = len(one.text) - len(one.before_tail) == 1
+        return is_digit or any(map(self._can_exist, self._readings(one.before_tail)))
+
+    def _why_not_plain(self, text: str) -> str:
+        """The reason code of a text with words or further signs in it, whose letters must not become digits."""
+        has_extension = any(parsed.extension is not None for parsed in self._readings(text))
+        return HAS_EXTENSION if has_extension else INVALID_PHONE
+
+    def _lengths(self) -> frozenset[int]:
+        """How many digits the region's numbers can have."""
+        return (self._plans[self._code] or self._plan(self._code)).lengths
 
     def _can_exist(self, parsed: PhoneNumber) -> bool:
         # Most are of the region itself, which is quickly found out; else the library looks for theirs.
@@ -186,6 +214,8 @@ class NumberingPlans:
 
     def _readings(self, text: str) -> Iterator[PhoneNumber]:
         """What a text can mean, the likeliest first."""
+        if self._region == "MX" and (old := _OLD_MEXICAN(text)):
+            text = old[1]
         parsed = _parsed(text, self._region)
         if parsed is not None:
             yield parsed
@@ -195,8 +225,8 @@ class NumberingPlans:
         # A country's own code without its `+`; and the world's usual prefix, where the region has another one.
         if digits.startswith(self._code):
             international = f"+{digits}"
-        elif digits.startswith(_EXIT_PREFIX):
-            international = f"+{digits.removeprefix(_EXIT_PREFIX)}"
+        elif digits.startswith(EXIT_PREFIX):
+            international = f"+{digits.removeprefix(EXIT_PREFIX)}"
         else:
             return
         parsed = _parsed(international, None)
@@ -204,37 +234,17 @@ class NumberingPlans:
             yield parsed
 
 
-def _mended(text: str) -> tuple[str, str]:
-    """What is left of a text that a spreadsheet or a link had in its hands, or a reason code why nothing is."""
-    text = _unwrapped(text)
-    if not text:
-        return text, MISSING_PHONE
-    if _TORN(text):
-        return "", INVALID_PHONE
-    return _unrounded(text)
-
-
-def _unwrapped(text: str) -> str:
-    """A text without what marks it as one, or as a link."""
-    text = text.translate(_SPACES).strip(" ")
-    if formula := _FORMULA(text):
-        text = formula[1]
-    text = text.lstrip(_APOSTROPHES).strip(" ")
-    return text[len(_SCHEME) :] if text[: len(_SCHEME)].lower() == _SCHEME else text
-
-
-def _unrounded(text: str) -> tuple[str, str]:
-    """The digits of what was written as a number to count with, or a reason code if they are not all there."""
-    if whole := _FLOAT(text):
-        return whole[1], ""
-    if _GROUPED(text):
-        return text.partition(".")[0].replace(",", ""), ""
-    if rounded := _SCIENTIFIC(text):
-        digits, exponent = rounded[2] or "", int(rounded[3])
-        if len(digits) != exponent:
-            return "", LOST_DIGITS if len(digits) < exponent else INVALID_PHONE
-        return rounded[1] + digits, ""
-    return text, ""
+def best_regions(texts: Sequence[str]) -> Sequence[tuple[str, int]]:
+    """The regions by whose customs at least half of the texts are numbers, the best first, and how many are."""
+    counts = {
+        region: sum(plans.clean(text) is not None for text in texts)
+        for region in sorted(phonenumbers.SUPPORTED_REGIONS)
+        for plans in (NumberingPlans(region, strict=False),)
+    }
+    # Where regions share a country code, the one that has its name is meant.
+    main = {regions[0] for regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.values()}
+    good = [(region, count) for region, count in counts.items() if texts and 2 * count >= len(texts)]
+    return sorted(good, key=lambda one: (-one[1], one[0] not in main, one[0]))
 
 
 def _digits(text: str) -> str:
@@ -246,9 +256,13 @@ def _digits(text: str) -> str:
 
 def _parsed(text: str, region: str | None) -> PhoneNumber | None:
     try:
-        return phonenumbers.parse(text, region)
+        parsed = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
+    old = (parsed.national_number or 0) - 10**_MEXICAN_DIGITS
+    if parsed.country_code == _MEXICO and 0 < old < 10**_MEXICAN_DIGITS and not parsed.italian_leading_zero:
+        parsed.national_number = old
+    return parsed
 
 
 def _written(parsed: PhoneNumber) -> str:

@@ -34,6 +34,11 @@ LOST_DIGITS: Final = "lost_digits"
 NO_AREA_CODE: Final = "no_area_code"
 AMBIGUOUS_PHONE: Final = "ambiguous_phone"
 UNASSIGNED_PHONE: Final = "unassigned_phone"
+SEVERAL_NUMBERS: Final = "several_numbers"
+DATE_OR_AMOUNT: Final = "date_or_amount"
+MISSING_PLUS: Final = "missing_plus"
+#: Why a duplicate is one whose number another run has sent; its name stands behind this.
+SENT_BEFORE: Final = "sent_before"
 VALUE_TOO_LONG: Final = "value_too_long"
 TOO_MANY_COLUMNS: Final = "too_many_columns"
 BAD_TIME_ZONE: Final = "bad_time_zone"
@@ -168,6 +173,7 @@ class TableSlice:
         is_clean: whether no cell begins with a blank, or holds what JSON spells otherwise.
         keys: of records that are mappings; there is a column for each of them, and more may follow.
         record_of: makes a row of the frame the source's own record.
+        typed: the indices of columns whose values are neither text nor whole numbers in their source.
     """
 
     first: int
@@ -175,6 +181,7 @@ class TableSlice:
     is_clean: bool = False
     keys: tuple[str, ...] | None = None
     record_of: Callable[[Sequence[str]], Record] = list
+    typed: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.frame)

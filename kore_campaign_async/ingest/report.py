@@ -64,6 +64,23 @@ class BudgetUse:
 
 
 @frozen(kw_only=True)
+class BarredUse:
+    """What a list of numbers that must not be called did in a run.
+
+    Attributes:
+        name: the file, or `do_not_contact`.
+        sheet: of a workbook.
+        numbers: how many it bars.
+        in_source: how many of them were in the source.
+    """
+
+    name: str
+    sheet: str | None
+    numbers: int
+    in_source: int
+
+
+@frozen(kw_only=True)
 class IngestReport:
     """What became of a run.
 
@@ -75,6 +92,7 @@ class IngestReport:
         stopped_because: one sentence, or None.
         notices: what a person should know of how the source was read.
         budget: what it used of the account's budget.
+        do_not_contact: for each file or sheet of numbers that must not be called, what it did.
         plan: of a dry run, what a push would take.
     """
 
@@ -93,6 +111,7 @@ class IngestReport:
     notices: tuple[str, ...] = ()
     budget: BudgetUse = field(factory=BudgetUse)
     plan: Plan | None = None
+    do_not_contact: tuple[BarredUse, ...] = ()
 
     def masked(self) -> Self:
         """The same without what could be a phone number in its sentences."""
@@ -118,6 +137,7 @@ class IngestReport:
             "calls": _known(Calls, value["calls"]),
             "notices": tuple(value.get("notices", ())),
             "budget": _known(BudgetUse, value.get("budget", {})),
+            "do_not_contact": tuple(_known(BarredUse, one) for one in value.get("do_not_contact", ())),
             "plan": None if value.get("plan") is None else _known(Plan, value["plan"]),
         }
         return _known(cls, {**value, **parts})

@@ -92,6 +92,8 @@ class Run:
     notices: tuple[str, ...]
     plan: Plan | None
     reading: tuple[str, ...] = ()
+    #: Tells what somebody should know of the first slice, before anything of it is sent.
+    first_look: Callable[[Slice | TableSlice], tuple[str, ...]] | None = None
     #: Of a run that is resumed: how it stood, and the row up to which it is gone through again before what it writes
     #: takes the place of what is there. Told to stop meanwhile, it reads on and sends nothing more.
     before: IngestReport | None = field(default=None, init=False)
@@ -240,6 +242,7 @@ class Run:
         try:
             async with aclosing(self.source.slices()) as slices:
                 while (part := await self._next(slices)) is not None:
+                    self._look_at(part)
                     for piece in self._pieces(part):
                         if isinstance(piece, TableSlice) or self.screen.takes_long:
                             await self._take_aside(piece)
@@ -263,6 +266,12 @@ class Run:
             await self._hand_over(self._read_out)
         self._all_read = True
         self._has_read.set()
+
+    def _look_at(self, part: Slice | TableSlice) -> None:
+        look, self.first_look = self.first_look, None
+        for warning in look(part) if look is not None else ():
+            self.notices = (*self.notices, warning)
+            logger.warning(warning)
 
     async def _handed_over(self) -> None:
         """Wait until little is left of what was read: the next slice is read meanwhile, and no more than that."""
@@ -626,6 +635,7 @@ class Run:
             stopped_because=None if because is None else masked(because),
             notices=self._notices(),
             budget=self._budget_use(seconds),
+            do_not_contact=self.screen.suppressed.uses(),
         )
 
     def _notices(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, Protocol
 
@@ -12,7 +12,8 @@ from attrs import define, field
 from kore_campaign_async.ingest.batching import Batcher, as_objects
 from kore_campaign_async.ingest.journal import Known
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
-from kore_campaign_async.ingest.records import Batch, Record, Settled, Slice, State, TableSlice
+from kore_campaign_async.ingest.records import SENT_BEFORE, Batch, Record, Settled, Slice, State, TableSlice
+from kore_campaign_async.ingest.screening import BarredLists
 
 _DOUBT: Final = {None, State.UNCERTAIN}
 
@@ -74,16 +75,20 @@ class Screen:
         known: what an earlier part of this run did with ranges of rows.
         resend: whether what may have been processed then is sent again.
         question: to the caller's own function, if there is one.
+        sent_before: numbers that a run which this one amends has sent, with its name.
+        left_before: rows that were left out for that, until they are taken from here.
         doubtful: how many contacts are to be sent again of those that may have been processed.
     """
 
     normaliser: Normaliser
-    suppressed: AbstractSet[int]
+    suppressed: BarredLists
     seen: Seen | None
     batcher: Batcher
     known: Sequence[Known] = ()
     resend: bool = False
     question: Question | None = None
+    sent_before: Mapping[str, AbstractSet[int]] = field(factory=dict)
+    left_before: list[int] = field(factory=list, init=False)
     doubtful: int = field(default=0, init=False)
 
     @property
@@ -100,6 +105,7 @@ class Screen:
             made.append(rejected(found.rejected))
         if not self.suppressed.isdisjoint(found.keys):
             barred = [index for index, key in enumerate(found.keys) if key in self.suppressed]
+            self.suppressed.meet([found.keys[index] for index in barred])
             made.append(_left_out(State.SUPPRESSED, found, barred, "suppressed"))
             found = found.without(barred)
         if self.seen is not None:
@@ -149,10 +155,45 @@ class Screen:
         encode: Callable[[Any], bytes],
         doubt: Known | None = None,
     ) -> list[Batch | Settled]:
-        """Batch what is to be sent, but for what the caller's own function bars.
+        """Batch what is to be sent, but for what a run that this one amends has sent.
 
-        There is a doubt where an earlier call may have processed these contacts.
+        There is a doubt where an earlier call of this run may have processed these contacts: they were not left out.
         """
+        sent: dict[int, str] = {}
+        for run_id, numbers in self.sent_before.items() if doubt is None else ():
+            if not numbers.isdisjoint(keys):
+                sent |= {index: f"{SENT_BEFORE}: {run_id}" for index, key in enumerate(keys) if key in numbers}
+        if not sent:
+            return self._ask(keys, rows, contacts, records, encode, doubt)
+        made: list[Batch | Settled] = []
+        begin = 0
+        for index in (*sorted(sent), len(rows)):
+            if begin < index:
+                part = slice(begin, index)
+                made += self._ask(keys[part], rows[part], contacts[part], records[part], encode)
+            begin = index + 1
+        left_out = sorted(sent)
+        self.left_before += [rows[index] for index in left_out]
+        made.append(
+            Settled(
+                State.DUPLICATE,
+                [rows[index] for index in left_out],
+                [records[index] for index in left_out],
+                [sent[index] for index in left_out],
+            )
+        )
+        return made
+
+    def _ask(
+        self,
+        keys: Any,
+        rows: Sequence[int],
+        contacts: Any,
+        records: Sequence[Record],
+        encode: Callable[[Any], bytes],
+        doubt: Known | None = None,
+    ) -> list[Batch | Settled]:
+        """Batch what is to be sent, but for what the caller's own function bars."""
         in_doubt = doubt is not None
         if in_doubt:
             self.doubtful += len(rows)

@@ -9,7 +9,10 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final
+from itertools import chain
+from typing import Any, Final
+
+from kore_campaign_async.ingest.report import BarredUse
 
 # A dict is the fastest, and takes over 100 bytes a number. One of this size has no room to spare, and was grown
 # in a few milliseconds.
@@ -131,8 +134,7 @@ class Barred(AbstractSet[int]):
     def __contains__(self, number: object) -> bool:
         if not isinstance(number, int):
             return False
-        at = bisect_left(self._numbers, number)
-        return at < len(self._numbers) and self._numbers[at] == number
+        return self.index(number) is not None
 
     def __iter__(self) -> Iterator[int]:
         """In ascending order."""
@@ -140,3 +142,70 @@ class Barred(AbstractSet[int]):
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    def index(self, number: int) -> int | None:
+        """The number's place in the ascending order; None if it is not there."""
+        at = bisect_left(self._numbers, number)
+        return at if at < len(self._numbers) and self._numbers[at] == number else None
+
+
+class BarredList:
+    """The numbers of one file or sheet, and which of them were met.
+
+    Args:
+        name: of the file, or `do_not_contact`.
+        sheet: of a workbook.
+        numbers: as `Barred` takes them.
+    """
+
+    def __init__(self, name: str, sheet: str | None, numbers: Iterable[int]) -> None:
+        self.name = name
+        self.sheet = sheet
+        self.numbers = Barred(numbers)
+        self._met = bytearray(len(self.numbers))
+
+    def meet(self, numbers: Iterable[int]) -> None:
+        """Note numbers of the source, also those that are not in here."""
+        for number in numbers:
+            at = self.numbers.index(number)
+            if at is not None:
+                self._met[at] = 1
+
+    def use(self) -> BarredUse:
+        """What it did so far."""
+        return BarredUse(name=self.name, sheet=self.sheet, numbers=len(self.numbers), in_source=self._met.count(1))
+
+
+class BarredLists(AbstractSet[int]):
+    """The numbers of all lists together.
+
+    Args:
+        lists: of numbers that must not be called.
+    """
+
+    def __init__(self, lists: Sequence[BarredList] = ()) -> None:
+        self._lists = lists
+        self._all = lists[0].numbers if len(lists) == 1 else Barred(chain.from_iterable(one.numbers for one in lists))
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._all
+
+    def __iter__(self) -> Iterator[int]:
+        """In ascending order."""
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def isdisjoint(self, other: Iterable[Any]) -> bool:
+        """Whether none of the numbers is in here."""
+        return not self._all or self._all.isdisjoint(other)
+
+    def meet(self, numbers: Sequence[int]) -> None:
+        """Note which numbers were in the source."""
+        for one in self._lists:
+            one.meet(numbers)
+
+    def uses(self) -> tuple[BarredUse, ...]:
+        """What each list did so far."""
+        return tuple(one.use() for one in self._lists)

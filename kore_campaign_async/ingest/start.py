@@ -15,8 +15,8 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -43,26 +43,32 @@ from kore_campaign_async.ingest.escaping import AS_ESCAPES
 from kore_campaign_async.ingest.files import RunFiles, journaled_report, read_report, restore_report
 from kore_campaign_async.ingest.journal import Journal
 from kore_campaign_async.ingest.matching import Shape, match, matched
-from kore_campaign_async.ingest.normalise import RULES, Normaliser, Numbering, time_zones
-from kore_campaign_async.ingest.records import Outcome, Settled, State
+from kore_campaign_async.ingest.normalise import RULES, Normaliser, Numbering, WithPlus, time_zones
+from kore_campaign_async.ingest.preflight import ROWS, FirstLook
+from kore_campaign_async.ingest.records import Outcome, Settled, Slice, State, TableSlice
 from kore_campaign_async.ingest.recovery import last_row_in_files
 from kore_campaign_async.ingest.report import IngestReport, Tally
 from kore_campaign_async.ingest.run import Run, Sink
 from kore_campaign_async.ingest.screen import Question, Screen
-from kore_campaign_async.ingest.screening import Barred, NumbersSeen
+from kore_campaign_async.ingest.screening import Barred, BarredLists, NumbersSeen
 from kore_campaign_async.ingest.sending import Ledger, NoLedger
 from kore_campaign_async.ingest.sources.base import Dialect, Source
 from kore_campaign_async.ingest.sources.blocks import in_thread
 from kore_campaign_async.ingest.sources.encodings import UTF_8, WINDOWS, spoken
+from kore_campaign_async.ingest.sources.first_rows import FirstRows
 from kore_campaign_async.ingest.sources.opening import Contacts, Input, inputs_of, open_source
 from kore_campaign_async.ingest.sources.scanning import Scan, Scans
-from kore_campaign_async.ingest.suppressing import function_of, read_suppressed
+from kore_campaign_async.ingest.suppressing import Reading, function_of, read_suppressed
 from kore_campaign_async.models import ContactList
 
 logger = logging.getLogger("kore_campaign_async")
 
 # The calls that look for a list and ask whether it drops duplicates.
 _LOOKUPS: Final = 2
+
+# How many percent of the first rows may be rejected where nobody said it: of files and tables, of a program's own.
+_MOST_REJECTED: Final = 50.0
+_MOST_REJECTED_OF_OWN: Final = 100.0
 
 _DIGESTED: Final = 10_000
 _SHOWN_FILES: Final = 3
@@ -322,9 +328,13 @@ def _options(
         keep_duplicates=stored["keep_duplicates"],
         isolate=stored["isolate"],
         grace_seconds=stored["grace_seconds"] if grace_seconds is None else grace_seconds,
-        # Journals of earlier versions don't have these two.
+        # Journals of earlier versions don't have these.
         region=stored.get("region"),
         strict=stored.get("strict", False),
+        require_plus=stored.get("require_plus", False),
+        suppress_columns=tuple(stored.get("suppress_columns", ())),
+        suppress_sheets=tuple(stored.get("suppress_sheets", ())),
+        allow_empty_suppress=stored.get("allow_empty_suppress", False),
         suppress=tuple(map(Path, stored["suppress"])),
         column_map=stored["column_map"],
         progress=progress,
@@ -344,6 +354,10 @@ def _stored(options: IngestOptions) -> dict[str, Any]:
         "grace_seconds": options.grace_seconds,
         "region": options.region,
         "strict": options.strict,
+        "require_plus": options.require_plus,
+        "suppress_columns": list(options.suppress_columns),
+        "suppress_sheets": list(options.suppress_sheets),
+        "allow_empty_suppress": options.allow_empty_suppress,
         "suppress": [str(path.absolute()) for path in options.suppress],
         "do_not_contact": _kind(options.do_not_contact),
         "column_map": dict(options.column_map),
@@ -392,6 +406,8 @@ class _Start:
     directory: Path | None
     sink: Sink | None
     shell: Mapping[str, str | None] | None = None
+    # What the first rows show that a person should know before the first call.
+    warnings: tuple[str, ...] = ()
 
     async def push(self) -> IngestReport:
         """Begin a new run."""
@@ -399,7 +415,7 @@ class _Start:
         numbering = await _numbering(self.options)
         suppressed = await self._suppressed(numbering)
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
-        with contextlib.ExitStack() as closing:
+        async with contextlib.AsyncExitStack() as closing:
             scans = self._scans(closing)
             source = await open_source(self.given, scans.guesses() if scans is not None else ())
             closing.callback(source.close)
@@ -407,6 +423,7 @@ class _Start:
             # Before the list is made, and once more when nobody else can put a run there.
             if self.directory is not None:
                 refuse_unless_new(self.directory)
+            source = await self._looked_at(source, table, numbering, frame_bytes, closing)
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             run_id = self.directory.name if self.directory is not None else new_run_id(started_at)
             screen = await asyncio.to_thread(self._screen, source, table, suppressed, numbering, frame_bytes)
@@ -458,6 +475,35 @@ class _Start:
             report = evolve(report, plan=planned, notices=(*report.notices, *_too_many(planned)))
         return report
 
+    async def _looked_at(
+        self,
+        source: Source,
+        table: Shape | None,
+        numbering: Numbering | None,
+        frame_bytes: int,
+        closing: contextlib.AsyncExitStack,
+    ) -> Source:
+        """The source, its first rows read and looked at; SourceError if too many of them are rejected.
+
+        What a program's own iterable gives can't be put back: it is only read before the run where it was asked for.
+        """
+        is_own = inputs_of(self.given) is None and not source.yields_tables
+        most = self.options.max_rejected
+        if most is None:
+            most = _MOST_REJECTED_OF_OWN if is_own else _MOST_REJECTED
+        if is_own and (most >= _MOST_REJECTED_OF_OWN or isinstance(self.given, AsyncIterable)):
+            return source
+        first = FirstRows(source)
+        closing.push_async_callback(first.aclose)
+        parts = await first.read(ROWS)
+        normaliser = Normaliser(table, self.options.column_map, self.options.batch.max_bytes - frame_bytes, numbering)
+        look = FirstLook()
+        await asyncio.to_thread(look.take, parts, normaliser)
+        if not self.options.dry_run:
+            await asyncio.to_thread(look.refuse, source.name, most, self.options.region)
+        self.warnings = look.warnings(normaliser)
+        return first
+
     def _session(self) -> dict[str, Any]:
         """What a resume can do otherwise than the push before it."""
         return {
@@ -466,7 +512,7 @@ class _Start:
             "max_contacts": self.options.batch.max_contacts,
         }
 
-    def _scans(self, closing: contextlib.ExitStack) -> Scans | None:
+    def _scans(self, closing: contextlib.AsyncExitStack) -> Scans | None:
         """Begin to read files through in a thread, while the source is opened and the list is looked up."""
         inputs = inputs_of(self.given)
         if inputs is None or inputs[0].path is None:
@@ -521,7 +567,7 @@ class _Start:
         numbering = await _numbering(self.options)
         suppressed = await self._suppressed(numbering)
         began = time.monotonic() - before.seconds
-        with contextlib.ExitStack() as closing:
+        async with contextlib.AsyncExitStack() as closing:
             scans = self._scans(closing)
             assert scans is not None  # noqa: S101  only files are resumed
             known = await scans.all()
@@ -554,16 +600,21 @@ class _Start:
             run.goes_on_from(before, until)
             return await run.execute()
 
-    async def _suppressed(self, numbering: Numbering | None) -> AbstractSet[int]:
+    async def _suppressed(self, numbering: Numbering | None) -> BarredLists:
         given = self.options.do_not_contact
         numbers = given if isinstance(given, Iterable) else ()
-        return await read_suppressed(self.options.suppress, numbering, numbers)
+        reading = Reading(
+            columns=self.options.suppress_columns,
+            sheets=self.options.suppress_sheets,
+            allow_empty=self.options.allow_empty_suppress,
+        )
+        return await read_suppressed(self.options.suppress, numbering, numbers, reading)
 
     def _decides(
         self,
         known: Sequence[Scan] | None,
         table: Shape | None,
-        suppressed: AbstractSet[int],
+        suppressed: BarredLists,
         numbering: Numbering | None,
     ) -> dict[str, str | None]:
         """Digests of what decides a contact's state; the numbers themselves are in none of them."""
@@ -598,7 +649,7 @@ class _Start:
         self,
         source: Source,
         table: Shape | None,
-        suppressed: AbstractSet[int],
+        suppressed: BarredLists,
         numbering: Numbering | None,
         frame_bytes: int,
     ) -> Screen:
@@ -636,12 +687,12 @@ class _Start:
         known: Sequence[Scan] | None,
     ) -> Run:
         dialects = _found_out(source, known)
-        reading = self._reading(source, dialects, table)
-        notices = (*source.notices, *self._warnings(dialects, known))
+        reading = (*self._reading(source, dialects, table), *self.warnings)
+        notices = (*source.notices, *self.warnings, *self._warnings(dialects, known))
         notices = notices if plan is None else (*notices, *_too_many(plan))
         if files is not None and source.path is None:
             notices = (*notices, f"{source.name} can't be read again, so a run that stops can't be resumed")
-        for notice in (*reading, *notices):
+        for notice in dict.fromkeys((*reading, *notices)):
             logger.info(notice)
         return Run(
             client=self.client,
@@ -660,6 +711,7 @@ class _Start:
             notices=notices,
             plan=plan,
             reading=reading,
+            first_look=None if isinstance(source, FirstRows) else partial(_warnings_of, screen.normaliser),
         )
 
     def _reading(self, source: Source, dialects: Sequence[Dialect], table: Shape | None) -> tuple[str, ...]:
@@ -688,6 +740,14 @@ class _Start:
                 f" {AS_ESCAPES}, or --encoding names another encoding"
             )
         return tuple(said)
+
+
+def _warnings_of(normaliser: Normaliser, part: Slice | TableSlice) -> tuple[str, ...]:
+    """What the first slice of a program's own contacts shows that somebody should know."""
+    look = FirstLook()
+    if normaliser.numbering is None:
+        look.take((part,), normaliser)
+    return look.warnings(normaliser)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -735,13 +795,14 @@ def _frame_bytes(contact_list: str) -> int:
 async def _numbering(options: IngestOptions) -> Numbering | None:
     """The rules for numbers; None where they are the shape of E.164. SourceError tells what is wrong."""
     if options.region is None and not options.strict:
-        return None
+        return WithPlus(None) if options.require_plus else None
 
     def made() -> Numbering:
         # Who asks for none of this needs no library for it, and its import takes too long for the event loop.
         from kore_campaign_async.ingest.numbering import NumberingPlans  # noqa: PLC0415
 
-        return NumberingPlans(options.region, strict=options.strict)
+        plans = NumberingPlans(options.region, strict=options.strict)
+        return WithPlus(plans) if options.require_plus else plans
 
     try:
         return await in_thread(made)

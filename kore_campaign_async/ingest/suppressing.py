@@ -1,36 +1,61 @@
 """Numbers that must not be called, as they are given: in files, in a program's own collections.
 
-A line that is passed over is a person who is called, so whatever holds no number is an error.
+A line that is passed over is a person who is called. So every phone column of every sheet is read, every number that
+a cell could mean is barred, and whatever can't be read stops the push, all such rows named at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from kore_campaign_async.config import DoNotContact
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.barring import NO_NUMBER, Meanings, barred_numbers
 from kore_campaign_async.ingest.masking import masked
-from kore_campaign_async.ingest.matching import is_number_name
-from kore_campaign_async.ingest.normalise import Numbering, clean_number, text_of
+from kore_campaign_async.ingest.matching import can_be_number_name
+from kore_campaign_async.ingest.normalise import Numbering, number_text_of
+from kore_campaign_async.ingest.phone_text import TypedText, is_e164, meanings_by_shape, read_typed
 from kore_campaign_async.ingest.records import Broken, Record, Slice, TableSlice
-from kore_campaign_async.ingest.screening import Barred
-from kore_campaign_async.ingest.sources.base import SLICE_RECORDS
+from kore_campaign_async.ingest.screening import BarredList, BarredLists
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect, Source
 from kore_campaign_async.ingest.sources.encodings import UTF_8
-from kore_campaign_async.ingest.sources.opening import open_source
+from kore_campaign_async.ingest.sources.opening import Input, open_source
 from kore_campaign_async.ingest.sources.scanning import scan
+from kore_campaign_async.ingest.sources.sheets import sheets_of
+
+T = TypeVar("T")
 
 _SHOWN_CHARACTERS: Final = 40
-_MANY: Final = 2
+_NAMED_ROWS: Final = 10
+# Beside a number, fewer are an extension or a remark.
+_FEWEST_DIGITS: Final = 4
+# What tells that a column holds numbers, whatever its name is.
+_SAMPLED_ROWS: Final = 1000
+_ITEMS: Final = "do_not_contact"
+
+
+@frozen(kw_only=True)
+class Reading:
+    """How do-not-contact files are read.
+
+    Attributes:
+        columns: the only ones that are read; without them every phone column is.
+        sheets: of workbooks, the only ones that are read; without them all that hold something.
+        allow_empty: whether a file may hold no number.
+    """
+
+    columns: Sequence[str] = ()
+    sheets: Sequence[str] = ()
+    allow_empty: bool = False
 
 
 def function_of(given: DoNotContact | None) -> Callable[[str], Any] | None:
@@ -41,45 +66,88 @@ def function_of(given: DoNotContact | None) -> Callable[[str], Any] | None:
 
 
 async def read_suppressed(
-    paths: Iterable[Path], numbering: Numbering | None = None, numbers: Iterable[Any] = ()
-) -> AbstractSet[int]:
+    paths: Iterable[Path],
+    numbering: Numbering | None = None,
+    numbers: Iterable[Any] = (),
+    reading: Reading | None = None,
+) -> BarredLists:
     """Read do-not-contact files and collections.
 
     Args:
-        paths: files of any kind that contacts come in; a CSV file may be one number a line, without a header.
+        paths: files of any kind that contacts come in; a CSV file may be numbers alone, without a header.
         numbering: the rules for numbers; None is the shape of E.164.
         numbers: texts or integers.
-
-    Returns:
-        The numbers as integers, in ascending order.
+        reading: what of the files is read.
 
     Raises:
-        SourceError: a file can't be read, or a row holds no number.
+        SourceError: a file can't be read, or rows can't; all of them are named.
     """
-    found = _Found(_of_the_shape if numbering is None else numbering.barred)
+    meanings = meanings_by_shape if numbering is None else numbering.meanings
+    lists: list[BarredList] = []
     for path in paths:
-        await _read_file(path, found)
+        lists += await _read_file(path, meanings, reading or Reading())
+    found = _Found(_ITEMS, meanings, "item")
     items = iter(enumerate(numbers, 1))
     while part := list(islice(items, SLICE_RECORDS)):
         await asyncio.to_thread(found.take_items, part)
-    return await asyncio.to_thread(Barred, found.numbers) if found.numbers else frozenset()
+    found.raise_if_unread()
+    if found.numbers:
+        lists.append(await asyncio.to_thread(BarredList, _ITEMS, None, found.numbers))
+    return await asyncio.to_thread(BarredLists, lists)
 
 
-def _of_the_shape(text: str) -> Sequence[str]:
-    number = clean_number(text)
-    return () if number is None else (number,)
+async def _read_file(path: Path, meanings: Meanings, reading: Reading) -> list[BarredList]:
+    sheets = await _naming(path, sheets_of(path))
+    if sheets is not None and reading.sheets:
+        missing = [one for one in reading.sheets if one not in sheets]
+        if len(missing) == len(reading.sheets):
+            raise SourceError(
+                f"the do-not-contact file {path} has no sheet {missing[0]!r}; its sheets are"
+                f" {', '.join(map(repr, sheets))}: name one with --suppress-sheet"
+            )
+        sheets = [one for one in sheets if one in reading.sheets]
+    lists = [
+        BarredList(str(path), sheet, numbers)
+        for sheet in (sheets if sheets is not None else (None,))
+        for numbers in (await _naming(path, _read_sheet(path, sheet, meanings, reading)),)
+    ]
+    if not any(one.numbers for one in lists) and not reading.allow_empty:
+        raise SourceError(
+            f"the do-not-contact file {path} holds no numbers, so it would bar nobody: check that it is the right file,"
+            " or give --allow-empty-suppress"
+        )
+    return lists
 
 
-async def _read_file(path: Path, found: _Found) -> None:
+async def _read_sheet(path: Path, sheet: str | None, meanings: Meanings, reading: Reading) -> array[int]:
+    where = f"the do-not-contact file {path}" + (f", sheet {sheet!r}," if sheet is not None else "")
+    found = _Found(where, meanings, "row")
+    one = Input(path, Dialect(sheet=sheet))
+    source = await open_source((one,), (partial(_encoding_of, path),), is_headless=found.is_headless)
     try:
-        source = await open_source(path, (partial(_encoding_of, path),), is_headless=_is_no_header)
-        try:
-            found.begin(path, source.header)
-            async with aclosing(source.slices()) as slices:
-                async for part in slices:
-                    await asyncio.to_thread(found.take, part)
-        finally:
-            source.close()
+        first: list[Slice | TableSlice] = []
+        async with aclosing(source.slices()) as slices:
+            async for part in slices:
+                first.append(part)
+                if sum(map(len, first)) < _SAMPLED_ROWS:
+                    continue
+                await asyncio.to_thread(found.begin_with, source, first, reading.columns)
+                first = []
+                break
+            else:
+                await asyncio.to_thread(found.begin_with, source, first, reading.columns)
+            async for part in slices:
+                await asyncio.to_thread(found.take, part)
+    finally:
+        source.close()
+    found.raise_if_unread()
+    return found.numbers
+
+
+async def _naming(path: Path, work: Awaitable[T]) -> T:
+    """Await something, and say in its error that the file is a do-not-contact file."""
+    try:
+        return await work
     except SourceError as error:
         said = str(error)
         if said.startswith(str(path)):
@@ -94,79 +162,155 @@ async def _encoding_of(path: Path) -> str:
     return UTF_8 if known is None else known.encoding
 
 
-def _is_no_header(cells: Sequence[str]) -> bool:
-    return len(cells) == 1 and not is_number_name(cells[0])
-
-
 @define
 class _Found:
-    """Collects numbers.
+    """Collects the numbers of a file, a sheet, or a program's collection.
 
     Attributes:
         numbers: found so far, some perhaps several times.
     """
 
-    _reads: Callable[[str], Sequence[str]]
+    _where: str
+    _meanings: Meanings
+    _unit: str
     numbers: array[int] = field(factory=lambda: array("Q"), init=False)
-    _name: str = field(default="", init=False)
-    # The index of the number's column; None of a file of mappings.
-    _column: int | None = field(default=None, init=False)
+    # The columns that are read: named as phone columns, or full of numbers; None of a file of mappings.
+    _named: Sequence[int] | None = field(default=None, init=False)
+    _others: Sequence[int] = field(default=(), init=False)
+    _columns: Sequence[str] = field(default=(), init=False)
+    _headless: bool = field(default=False, init=False)
+    _place: Callable[[int], int | None] = field(default=lambda row: row, init=False)
+    _unread: list[str] = field(factory=list, init=False)
+    _unread_rows: int = field(default=0, init=False)
+    _last_unread: int = field(default=0, init=False)
 
-    def begin(self, path: Path, header: Sequence[str] | None) -> None:
-        """Go on with another file."""
-        self._name, self._column = f"the do-not-contact file {path}", None
-        if header is None:
+    def is_headless(self, cells: Sequence[str]) -> bool:
+        """Whether the first record is a number or numbers already, and no header."""
+        if any(map(can_be_number_name, cells)):
+            return False
+        is_alone = len(cells) == 1 and any(map(str.isdecimal, cells[0]))
+        self._headless = is_alone or any(map(self._is_number, cells))
+        return self._headless
+
+    def begin_with(self, source: Source, first: Sequence[Slice | TableSlice], only: Sequence[str]) -> None:
+        """Choose the columns by the header and the first rows, and take these."""
+        self._columns = only
+        if source.header is not None:
+            self._place = getattr(source, "spreadsheet_row", self._place)
+            self._choose(source.header, first, only)
+        for part in first:
+            self.take(part)
+
+    def _choose(self, header: Sequence[str], first: Sequence[Slice | TableSlice], only: Sequence[str]) -> None:
+        if only:
+            self._named = [index for index, name in enumerate(header) if name.strip() in only]
+            if not self._named:
+                raise SourceError(
+                    f"{self._where} has no column {' or '.join(map(repr, only))}; its columns are"
+                    f" {', '.join(map(repr, header))}: name one with --suppress-column"
+                )
             return
-        named = [index for index, name in enumerate(header) if is_number_name(name)]
-        if len(named) != 1:
+        records = [record for part in first for record in _records(part) if isinstance(record, list)]
+        width = max((len(header), *map(len, records))) if self._headless else len(header)
+        self._named = [] if self._headless else [index for index, name in enumerate(header) if can_be_number_name(name)]
+        if width == 1:
+            self._named = [0]
+        self._others = [
+            index
+            for index in range(width)
+            if index not in self._named and self._holds_numbers([one[index] for one in records if index < len(one)])
+        ]
+        if not self._named and not self._others and any(map(len, first)):
             raise SourceError(
-                f"{self._name} has {'two number columns' if named else 'no number column'} in its first line; name one"
-                " of its columns phoneNumber, or put one number on a line"
+                f"{self._where} has no number column; its columns are {', '.join(map(repr, map(masked, header)))}: name"
+                " the one with the numbers with --suppress-column, or phoneNumber in its first line"
             )
-        self._column = named[0]
+
+    def _holds_numbers(self, cells: Iterable[str]) -> bool:
+        """Whether at least half of the cells that hold something are numbers."""
+        filled = [cell for cell in cells if cell.strip()]
+        return bool(filled) and 2 * sum(map(self._is_number, filled)) >= len(filled)
+
+    def _is_number(self, cell: str) -> bool:
+        """Whether a cell is a number and little else: a note with a number in it makes no phone column."""
+        digits = sum(map(str.isdecimal, cell))
+        return 2 * digits >= len(cell) and bool(barred_numbers(cell, self._meanings)[0])
 
     def take(self, part: Slice | TableSlice) -> None:
         """Take rows of the file."""
-        records: Iterable[Record]
-        records = part.records if isinstance(part, Slice) else map(part.record_of, part.frame.iter_rows())
-        for row, record in enumerate(records, part.first):
-            text, others = self._taken_apart(record, row)
-            # A blank line is no record, but who is on a line without a number can't be left out.
-            if text.strip() or any(other.strip() for other in others):
-                self._add(text, f"{self._name} holds no phone number in row {row}")
+        for row, record in enumerate(_records(part), part.first):
+            if isinstance(record, Broken):
+                self._note(row, f"can't be read ({record.reason})", "")
+            elif isinstance(record, Mapping):
+                self._take_mapping(row, record)
+            else:
+                self._take_cells(row, record)
 
     def take_items(self, items: Collection[tuple[int, Any]]) -> None:
         """Take items of a collection."""
         for number, item in items:
-            text = text_of(item)
-            self._add("" if text is None else text, f"do_not_contact holds no phone number in its item {number}")
+            text = number_text_of(item)
+            if not self._add(number, text or ""):
+                self._note(number, NO_NUMBER, text or "")
 
-    def _taken_apart(self, record: Record, row: int) -> tuple[str, Iterator[str]]:
-        """A record's number as it is written, and whatever else it holds."""
-        if isinstance(record, Broken):
-            raise SourceError(
-                f"{self._name} can't be read in row {row} ({record.reason}): mend its quotes, or what else is broken"
-                " there"
-            )
-        if isinstance(record, Mapping):
-            named = [key for key in record if isinstance(key, str) and is_number_name(key)]
-            if len(named) >= _MANY:
-                raise SourceError(f"{self._name} has two numbers in row {row}: {' and '.join(map(repr, named))}")
-            text = text_of(record[named[0]]) if named else ""
-            return text or "", iter(("a record",))
-        assert self._column is not None  # noqa: S101  who yields lists has a header
-        text = record[self._column] if self._column < len(record) else ""
+    def _take_mapping(self, row: int, record: Mapping[Any, Any]) -> None:
+        keys = [key for key in record if isinstance(key, str)]
+        keys = [key for key in keys if (key in self._columns if self._columns else can_be_number_name(key))]
+        cells = [number_text_of(record[key]) or "" for key in keys]
+        self._take_row(row, cells, cells, is_empty=not record)
+
+    def _take_cells(self, row: int, record: list[str]) -> None:
+        assert self._named is not None  # noqa: S101  who yields lists has a header
+        named = [record[index] for index in self._named if index < len(record)]
+        others = [record[index] for index in self._others if index < len(record) and self._is_number(record[index])]
         for cell in record:
-            if cell is not text and ("\n" in cell or "\r" in cell) and masked(cell) != cell:
-                raise SourceError(
-                    f"{self._name} has a phone number in row {row}, in a cell that goes over several lines: a quote"
-                    " that never closes could hide people there; mend its quotes"
-                )
-        return text, iter(record)
+            if ("\n" in cell or "\r" in cell) and masked(cell) != cell and cell not in named:
+                self._note(row, "has a phone number in a cell of several lines, where an open quote hides people", cell)
+                return
+        self._take_row(row, named, [*named, *others], is_empty=not any(map(str.strip, record)))
 
-    def _add(self, text: str, complaint: str) -> None:
-        numbers = self._reads(text)
-        if not numbers:
-            shown = masked(text)[:_SHOWN_CHARACTERS]
-            raise SourceError(f"{complaint}: {shown!r}; mend or remove it")
+    def _take_row(self, row: int, named: Sequence[str], cells: Sequence[str], *, is_empty: bool) -> None:
+        """Bar the numbers of a row. Whoever is on a row without one can't be left out."""
+        texts = [cell for cell in cells if cell.strip()]
+        # "n/a" beside a number bars nobody else; what holds digits and can't be read may.
+        added = [self._add(row, text, is_alone=len(texts) == 1) for text in texts]
+        if not any(added) and not is_empty:
+            self._note(row, NO_NUMBER, next(iter(texts or named), ""))
+
+    def _add(self, row: int, text: str, *, is_alone: bool = True) -> bool:
+        if type(text) is TypedText:
+            text = read_typed(text)[0] or text
+        text = text.strip()
+        if text.startswith("+") and is_e164(text):
+            numbers, trouble = self._meanings(text), ""
+        else:
+            numbers, trouble = barred_numbers(text, self._meanings)
         self.numbers.extend(map(int, numbers))
+        if not numbers and (is_alone or sum(map(str.isdecimal, text)) >= _FEWEST_DIGITS):
+            self._note(row, trouble or NO_NUMBER, text)
+        return bool(numbers)
+
+    def _note(self, row: int, trouble: str, text: str) -> None:
+        if self._last_unread == row:
+            return
+        self._last_unread = row
+        self._unread_rows += 1
+        if len(self._unread) < _NAMED_ROWS:
+            shown = f": {masked(text)[:_SHOWN_CHARACTERS]!r}" if text.strip() else ""
+            self._unread.append(f"{self._unit} {self._place(row) or row} {trouble}{shown}")
+
+    def raise_if_unread(self) -> None:
+        """Raise SourceError that names all rows that can't be read."""
+        if not self._unread:
+            return
+        more = self._unread_rows - len(self._unread)
+        rest = f"; and {more:,} more" if more else ""
+        raise SourceError(
+            f"{self._where} can't be read in {self._unread_rows:,} {self._unit}{'s' * (self._unread_rows > 1)}:"
+            f" {'; '.join(self._unread)}{rest}. Write each number with its + and country code, or give --region for"
+            " national ones; don't remove people who must not be called"
+        )
+
+
+def _records(part: Slice | TableSlice) -> Iterator[Record]:
+    return iter(part.records) if isinstance(part, Slice) else map(part.record_of, part.frame.iter_rows())

@@ -39,7 +39,9 @@ class TableScreen(Screen):
         if len(self._barred):
             barred = found.table.select(are_among(self._barred)).to_series()
             if barred.any():
-                made.append(_settled(State.SUPPRESSED, found.kept(barred), "suppressed"))
+                left_out = found.kept(barred)
+                self.suppressed.meet(left_out.table["key"].to_list())
+                made.append(_settled(State.SUPPRESSED, left_out, "suppressed"))
                 found = found.kept(~barred)
         if self.seen is not None and len(found.table):
             assert isinstance(self.seen, NumbersOfTables)  # noqa: S101  it was made with one

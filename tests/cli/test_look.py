@@ -145,6 +145,7 @@ async def test_without_a_terminal(run: Path) -> None:
             " and does not tell when. How many the list holds:"
         ),
         "    kore-campaign lists",
+        f"do-not-contact {run.parent / 'dnc.csv'}: 1 numbers, 1 of them in the source",
         "run directory: run",
     ]
 

@@ -542,7 +542,8 @@ MISTAKES: Final[dict[str, Mistake]] = {
     ),
     "a do-not-contact line without a number": M(
         f"{PUSH} --suppress dnc",
-        "the do-not-contact file dnc holds no phone number in row 2: 'nobody'; mend or remove it",
+        "the do-not-contact file dnc can't be read in 1 row: row 2 holds no phone number: 'nobody'. Write each number"
+        " with its + and country code, or give --region for national ones; don't remove people who must not be called",
         before=write("dnc", "+14155550101\nnobody\n"),
     ),
     # The run directory

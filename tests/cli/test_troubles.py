@@ -21,6 +21,7 @@ from kore_campaign_async.sandbox import Sandbox
 
 GOOD = "phone,firstName\n" + "".join(f"+1415555{i:04},Ana\n" for i in range(50))
 PUSH = ("push", "c.csv", "--list", "Renewals", "--run-dir", "run", "--rate", "none", "--max-contacts", "5")
+ALL = ("--max-rejected", "100")
 
 #: Runs the shell with something in it replaced.
 BROKEN = """
@@ -133,7 +134,9 @@ async def test_a_disk_that_is_full_beforehand(sandbox: Sandbox, folder: Path, ti
     with (tiny_disk / "other").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(1 << 12))
-    said = await kore_campaign(*PUSH, "--run-dir", str(tiny_disk / "run"), env=sandbox.environment, cwd=folder)
+    said = await kore_campaign(
+        *PUSH, "--max-rejected=100", "--run-dir", str(tiny_disk / "run"), env=sandbox.environment, cwd=folder
+    )
     assert said.status == 2, said
     assert "No space left on device" in said.err or "database or disk is full" in said.err
     assert sandbox.calls["addContacts"] == 0
@@ -144,7 +147,9 @@ async def test_a_disk_that_becomes_full(sandbox: Sandbox, folder: Path, tiny_dis
     (folder / "c.csv").write_text("phone\n" + "".join(f"nobody {i}, or no number at all\n" for i in range(9000)))
     with (folder / "c.csv").open("a") as file:
         file.writelines(f"+1415{i:07}\n" for i in range(9000))
-    said = await kore_campaign(*PUSH, "--run-dir", str(tiny_disk / "run"), env=sandbox.environment, cwd=folder)
+    said = await kore_campaign(
+        *PUSH, "--max-rejected=100", "--run-dir", str(tiny_disk / "run"), env=sandbox.environment, cwd=folder
+    )
     assert said.status == 4, said
     assert "No space left on device" in said.out + said.err or "disk is full" in said.out + said.err
     assert f"kore-campaign resume {tiny_disk}/run goes on with it" in said.out + said.err
@@ -248,4 +253,4 @@ async def test_commands_and_flags_are_completed(tmp_path: Path) -> None:
     assert said.out.split() == ["plain,demo", "plain,doctor"]
     asking |= {"COMP_CWORD": "2", "COMP_WORDS": "kore-campaign push --sup"}
     said = await kore_campaign(env=asking, cwd=tmp_path)
-    assert said.out.split() == ["plain,--suppress"]
+    assert said.out.split() == ["plain,--suppress", "plain,--suppress-column", "plain,--suppress-sheet"]

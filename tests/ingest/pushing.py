@@ -317,7 +317,7 @@ async def push(
     **given: Any,
 ) -> IngestReport:
     """Push as `ingest_contacts` does, and check the account of it; further arguments are options."""
-    options = options if options is not None else IngestOptions(**{"grace_seconds": 0.0, **given})
+    options = options if options is not None else IngestOptions(**{"grace_seconds": 0.0, "max_rejected": 100, **given})
     before = asyncio.all_tasks()
     report = await ingest_contacts(client, source, contact_list=contact_list, run_dir=run_dir, options=options)
     check_report(report)

@@ -35,7 +35,7 @@ from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
 from kore_campaign_async.ingest.records import Batch, Settled, Slice
 from kore_campaign_async.ingest.screen import Screen
-from kore_campaign_async.ingest.screening import NumbersSeen
+from kore_campaign_async.ingest.screening import BarredList, BarredLists, NumbersSeen
 
 T = TypeVar("T")
 
@@ -178,7 +178,9 @@ class Crashes(RuleBasedStateMachine):
 
     def new_part(self, limits: BatchLimits, *, resend: bool) -> Part:
         normaliser = Normaliser(match(["phone"], {}), {}, ROOM)
-        screen = Screen(normaliser, self.barred, NumbersSeen(), Batcher(limits, 0))
+        screen = Screen(
+            normaliser, BarredLists([BarredList("dnc", None, self.barred)]), NumbersSeen(), Batcher(limits, 0)
+        )
         screen.known, screen.resend = read_known(self.folder), resend
         return Part(screen, resend, len(self.lines))
 

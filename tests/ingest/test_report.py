@@ -127,6 +127,7 @@ def test_the_report_has_the_fields_of_the_design() -> None:
         "notices",
         "budget",
         "plan",
+        "do_not_contact",
     ]
     assert value["budget"] == {"used": None, "waited_seconds": 0.0}
     assert value["plan"] is None

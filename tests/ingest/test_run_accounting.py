@@ -154,6 +154,7 @@ async def run(source: Source, script: list[Answer], allow_duplicates: bool | Non
             on_uncertain=options.on_uncertain,
             keep_duplicates=options.keep_duplicates and allow_duplicates is not False,
             suppress=(barred,),
+            max_rejected=100,
         )
         async with ScriptedApi(script, allow_duplicates=allow_duplicates) as api, client_for(api.url) as client:
             before = asyncio.all_tasks()
@@ -268,7 +269,9 @@ async def test_a_server_that_takes_less_than_the_batches_hold(
         {"phone": f"+1415{5550000 + index}", "note": "x" * (250 if index == too_large else 20)}
         for index in range(1, count + 1)
     ]
-    options = IngestOptions(batch=BatchLimits(max_contacts=batch.max_contacts), concurrency=concurrency)
+    options = IngestOptions(
+        batch=BatchLimits(max_contacts=batch.max_contacts), concurrency=concurrency, max_rejected=100
+    )
     async with ScriptedApi(max_body_bytes=200) as api, client_for(api.url) as client:
         stream = iter_outcomes(client, items, contact_list=LIST, options=options)
         by_row = {one.row: one.state async for one in stream}

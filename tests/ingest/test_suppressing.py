@@ -27,7 +27,7 @@ from kore_campaign_async.ingest.journal import read_known
 from kore_campaign_async.ingest.numbering import NumberingPlans
 from kore_campaign_async.ingest.records import State
 from kore_campaign_async.ingest.sources import opening
-from kore_campaign_async.ingest.suppressing import read_suppressed
+from kore_campaign_async.ingest.suppressing import Reading, read_suppressed
 from tests.ingest.pushing import (
     HANG,
     LIST,
@@ -82,8 +82,8 @@ async def test_a_single_number(dnc: Path, text: str) -> None:
 
 
 async def test_a_csv_file_with_a_number_column(dnc: Path) -> None:
-    dnc.write_text('Name,Phone Number,note\n"A, B",+14155550123,"two\nlines"\n,4930123456,\n\n,,\n', encoding="utf-8")
-    assert await read(dnc) == {14155550123, 4930123456}
+    dnc.write_text('Name,Phone Number,note\n"A, B",+14155550123,"two\nlines"\n,49301234567,\n\n,,\n', encoding="utf-8")
+    assert await read(dnc) == {14155550123, 49301234567}
 
 
 async def test_another_column_may_hold_other_bytes(dnc: Path) -> None:
@@ -112,9 +112,11 @@ async def test_several_files_are_one_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", "phone\n", "name,phone\n"])
-async def test_an_empty_file_holds_none(dnc: Path, text: str) -> None:
+async def test_an_empty_file_must_be_meant(dnc: Path, text: str) -> None:
+    """It bars nobody, so it may be the wrong file."""
     dnc.write_text(text)
-    assert await read(dnc) == set()
+    assert "holds no numbers" in await refusal(dnc)
+    assert await read(dnc, reading=Reading(allow_empty=True)) == set()
 
 
 async def test_ndjson(tmp_path: Path) -> None:
@@ -130,10 +132,10 @@ async def test_a_line_of_ndjson_without_a_number_is_named(tmp_path: Path, text: 
     assert "row 2" in await refusal(dnc)
 
 
-async def test_a_line_of_ndjson_with_two_numbers_is_named(tmp_path: Path) -> None:
+async def test_a_line_of_ndjson_with_two_numbers_bars_both(tmp_path: Path) -> None:
     dnc = tmp_path / "dnc.ndjson"
     dnc.write_text('{"phone": "+14155550123", "mobile": "+14155550124"}\n')
-    assert "two numbers in row 1: 'phone' and 'mobile'" in await refusal(dnc)
+    assert await read(dnc) == {14155550123, 14155550124}
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
@@ -145,7 +147,7 @@ async def test_tables(tmp_path: Path, kind: str) -> None:
     assert await read(dnc) == {14155550123, 14155550124}
     frame = frame.with_columns(name=pl.lit("Cy"))
     (frame.write_parquet if kind == "parquet" else frame.write_ipc)(dnc)
-    assert "holds no phone number in row 2: ''" in await refusal(dnc)
+    assert "row 2 holds no phone number." in await refusal(dnc)
 
 
 async def test_a_large_file_is_read_by_tables(dnc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +157,7 @@ async def test_a_large_file_is_read_by_tables(dnc: Path, monkeypatch: pytest.Mon
     assert await read(dnc) == {int(line) for line in lines}
     lines[140_000] = "nobody"
     dnc.write_text("\n".join(lines))
-    assert "row 140001: 'nobody'" in await refusal(dnc)
+    assert "row 140001 holds no phone number: 'nobody'" in await refusal(dnc)
 
 
 async def test_what_a_run_left_out_is_a_do_not_contact_file(tmp_path: Path) -> None:
@@ -174,17 +176,26 @@ async def test_what_a_run_left_out_is_a_do_not_contact_file(tmp_path: Path) -> N
     [
         ("+14155550123\n\nnobody\n", 2, "'nobody'"),
         ("phone,name\n+14155550123,Ana\n0123,Bob\n", 2, "'0123'"),
-        ("name,phone\nAna\n", 1, "''"),
-        ("name,phone\nAna,\n", 1, "''"),
+        ("name,phone\nAna\n", 1, ""),
+        ("name,phone\nAna,\n", 1, ""),
         ('name,phone\n"Ana\nMay",+14155550123\nBob,x\n', 2, "'x'"),
-        ("Numbers\n+14155550123\n", 1, "'Numbers'"),
-        ("+14155550123\n+1415555012345678\n", 2, "'+***'"),
     ],
 )
 async def test_a_row_without_a_number_is_named(dnc: Path, text: str, row: int, shown: str) -> None:
     """Somebody who must not be called could hide behind it."""
     dnc.write_text(text)
-    assert f"holds no phone number in row {row}: {shown}; mend or remove it" in await refusal(dnc)
+    said = await refusal(dnc)
+    assert f"can't be read in 1 row: row {row} holds no phone number{': ' * bool(shown)}{shown}. Write each" in said
+
+
+async def test_a_number_that_is_too_long_is_named(dnc: Path) -> None:
+    dnc.write_text("+14155550123\n+1415555012345678\n")
+    assert "row 2 may be a number without its country code: '+***'" in await refusal(dnc)
+
+
+async def test_a_heading_of_any_name_over_one_column_is_no_number(dnc: Path) -> None:
+    dnc.write_text("Blocked\n+14155550123\n")
+    assert await read(dnc) == {14155550123}
 
 
 async def test_a_long_line_is_shown_shortened(dnc: Path) -> None:
@@ -195,14 +206,29 @@ async def test_a_long_line_is_shown_shortened(dnc: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("phone,mobile\n+14155550123,+14155550124\n", "two number columns"),
-        ("name,city\nAna,Bonn\n", "no number column"),
-        ("+14155550123,+14155550124\n", "no number column"),
+        ("name,city\nAna,Bonn\n", "no number column; its columns are 'name', 'city'"),
+        ("id\tcity\n1\tBonn\n", "no number column"),
     ],
 )
-async def test_a_table_needs_one_number_column(dnc: Path, text: str, word: str) -> None:
+async def test_a_table_needs_a_number_column(dnc: Path, text: str, word: str) -> None:
     dnc.write_text(text)
     assert word in await refusal(dnc)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "phone,mobile\n+14155550123,+14155550124\n",
+        "+14155550123,+14155550124\n",
+        "phone,Phone 2\n+14155550123,+14155550124\n",
+        "Telefon;Handy\n+14155550123;+14155550124\n",
+        "name,erreichbar unter,phone\nAna,+14155550124,+14155550123\n",
+    ],
+)
+async def test_every_phone_column_is_read(dnc: Path, text: str) -> None:
+    """By its name, or by what stands in it."""
+    dnc.write_text(text)
+    assert await read(dnc) == {14155550123, 14155550124}
 
 
 @pytest.mark.parametrize(
@@ -235,7 +261,7 @@ async def test_numbers_in_the_shapes_of_the_region(dnc: Path) -> None:
     """And what is no number to call is one not to call: an extension, two meanings, one that is not assigned."""
     dnc.write_text("(415) 555-0123\n'4155550124\n4.155550125E+09\n415 555 0126 x12\n(015) 555-0123\n")
     assert await read(dnc, numbering=US) == {14155550123, 14155550124, 14155550125, 14155550126, 10155550123}
-    assert "row 1: '4.15555E+09'" in await refusal(csv_of(dnc, "4.15555E+09"), numbering=US)
+    assert "row 1 is not clear: '4.15555E+09'" in await refusal(csv_of(dnc, "4.15555E+09"), numbering=US)
 
 
 async def test_numbers_take_eight_bytes_each_and_few_more_while_they_are_read(dnc: Path) -> None:
@@ -299,11 +325,11 @@ async def test_files_and_collections_go_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["+14155550123", "nobody"], "holds no phone number in its item 2: 'nobody'"),
-        ([None], "item 1: ''"),
-        ([1.5], "item 1: ''"),
-        ([b"+14155550123"], "item 1: ''"),
-        ([{"phone": "+14155550123"}], "item 1: ''"),
+        (["+14155550123", "nobody"], "item 2 holds no phone number: 'nobody'"),
+        ([None], "do_not_contact can't be read in 1 item: item 1 holds no phone number[.] Write"),
+        ([1.5], "item 1 holds no"),
+        ([b"+14155550123"], "item 1 holds no"),
+        ([{"phone": "+14155550123"}], "item 1 holds no"),
     ],
 )
 async def test_an_item_that_is_no_number_makes_no_call(given: list[Any], said: str) -> None:

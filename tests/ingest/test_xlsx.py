@@ -282,6 +282,12 @@ async def test_without_the_extra_a_workbook_says_what_to_install(
         await open_source(path)
 
 
+NO_PLUS = (
+    "1 of the 1 valid numbers have no + and are sent as they are, such as ••••••••101: if they lack their country code,"
+    " give --region; --require-plus refuses them"
+)
+
+
 async def test_a_workbook_in_the_shell(tmp_path: Path) -> None:
     """Which sheet and which columns are read stands before anything else."""
     book(tmp_path / "a.xlsx", [["Mobile", "Surname", "plan"], [14155550101, "Íñigo", 1], ["x"]])
@@ -293,7 +299,9 @@ async def test_a_workbook_in_the_shell(tmp_path: Path) -> None:
     assert said.err.splitlines() == [
         "a.xlsx: sheet 'Contacts'",
         "columns: 'Mobile' → phoneNumber, 'Surname' → lastName; as they are: 'plan'",
+        NO_PLUS,
         "about 2 contacts in about 1 batches, 3 calls; 0:00 at least, under 60/60",
+        f"note: {NO_PLUS}",
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
@@ -80,6 +81,11 @@ def record_of(line: str) -> Record:
 def _exactly(line: str) -> Any:
     """Read with the stdlib, which keeps integers beyond 64 bits; orjson makes floats of them."""
     try:
-        return json.loads(line)
+        return json.loads(line, parse_float=_float)
     except ValueError:  # more digits than Python reads
         return None
+
+
+def _float(text: str) -> float | TypedText:
+    """A fraction; one with an exponent as it is written, since that may have lost digits of a number."""
+    return TypedText(text) if "e" in text or "E" in text else float(text)

@@ -14,13 +14,14 @@ import polars as pl
 
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.masking import masked
+from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import Record, TableSlice
 from kore_campaign_async.ingest.sources.base import Dialect, one_ahead, written_by_a_run
 from kore_campaign_async.ingest.sources.blocks import in_thread
 
 _SLICE_ROWS: Final = 1 << 15
-# Up to here a float holds every whole number, and no other one is rounded to it.
-_EXACT: Final = float(1 << 53)
+# Up to here a float of so many bits holds every whole number, and no other one is rounded to it.
+_EXACT: Final = {"Float64": float(1 << 53), "Float32": float(1 << 24), "Float16": float(1 << 11)}
 _SECONDS: Final = "%H:%M:%S%.f"
 
 
@@ -47,6 +48,7 @@ class Tables:
         self.total = len(given) if isinstance(given, pl.DataFrame) else None
         self._read = 0
         self._drop = 0
+        self._typed: frozenset[int] = frozenset()
 
     async def open(self) -> None:
         """Read the columns' names and types. SourceError tells what is wrong."""
@@ -54,6 +56,9 @@ class Tables:
         names = self._schema.names()
         self._drop, self.notices = written_by_a_run(self.name, names)
         self.header = self.columns = tuple(names[self._drop :])
+        self._typed = frozenset(
+            index for index, name in enumerate(self.columns) if not _is_text_or_whole(self._schema[name])
+        )
         for name in self.columns:
             if not _can_be_text(self._schema[name]):
                 raise SourceError(
@@ -75,7 +80,10 @@ class Tables:
         while (frame := await self._reading(lambda: next(parts, None))) is not None:
             first = self._read + 1
             self._read += len(frame)
-            yield TableSlice(first, frame)
+            yield TableSlice(first, frame, record_of=self._record_of if self._typed else list, typed=self._typed)
+
+    def _record_of(self, row: Sequence[str]) -> Record:
+        return [TypedText(cell) if index in self._typed else cell for index, cell in enumerate(row)]
 
     def _parts(self) -> Iterator[pl.DataFrame]:
         if isinstance(self._given, pl.DataFrame):
@@ -97,10 +105,11 @@ class Tables:
         for column in frame.get_columns():
             if column.dtype.is_float():
                 values = column.cast(pl.Float64).fill_nan(None).drop_nulls()
-                if not ((values == values.floor()) & (values.abs() < _EXACT)).all():
+                most = _EXACT.get(str(column.dtype), 0.0)
+                if not ((values == values.floor()) & (values.abs() < most)).all():
                     raise SourceError(
                         f"the column {column.name!r} of {self.name} holds floats that are no whole numbers, or too"
-                        " large ones to be exact: cast it to text, so that its digits are those you mean"
+                        f" large ones to be exact as {column.dtype}: cast it to text where it still has all digits"
                     )
 
     async def _reading(self, work: Any) -> Any:
@@ -133,6 +142,10 @@ class Tables:
 def _shown(words: str) -> str:
     """The beginning of what another library says, without numbers."""
     return masked(words.partition("\n")[0])[:200]
+
+
+def _is_text_or_whole(kind: pl.DataType) -> bool:
+    return kind.is_integer() or isinstance(kind, pl.String | pl.Categorical | pl.Enum | pl.Null)
 
 
 def _can_be_text(kind: pl.DataType) -> bool:

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 import python_calamine as calamine
 
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import BAD_VALUE, Broken
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect
 from kore_campaign_async.ingest.sources.blocks import BLOCK_BYTES, in_thread
@@ -120,15 +121,7 @@ class XlsxFile(RowSource):
         return texts
 
     async def _reading(self, work: Callable[[], T]) -> T:
-        try:
-            return await in_thread(lambda: _without_panic(work))
-        except OSError as error:
-            raise SourceError(f"{self.name} can't be read: {error.strerror or type(error).__name__}") from None
-        except (calamine.CalamineError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
-            raise SourceError(
-                f"{self.name} can't be read as an XLSX workbook: it is damaged, or another kind of file;"
-                " open it in a spreadsheet program, and save it as .xlsx or CSV"
-            ) from None
+        return await in_thread(lambda: _told(self.name, work))
 
     def fraction(self) -> float | None:
         """How much of the sheet is read."""
@@ -136,6 +129,30 @@ class XlsxFile(RowSource):
 
     def close(self) -> None:
         """The workbook is closed as soon as it is read."""
+
+
+def filled_sheets(path: Path) -> Sequence[str]:
+    """The worksheets that hold something, hidden ones too. It blocks; SourceError if the workbook can't be read."""
+
+    def read() -> Sequence[str]:
+        book = calamine.load_workbook(path)
+        names = [one.name for one in book.sheets_metadata if one.typ == calamine.SheetTypeEnum.WorkSheet]
+        return [name for name in names if book.get_sheet_by_name(name).height]
+
+    return _told(str(path), read)
+
+
+def _told(name: str, work: Callable[[], T]) -> T:
+    """Do something with a workbook; SourceError tells what is wrong with it."""
+    try:
+        return _without_panic(work)
+    except OSError as error:
+        raise SourceError(f"{name} can't be read: {error.strerror or type(error).__name__}") from None
+    except (calamine.CalamineError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        raise SourceError(
+            f"{name} can't be read as an XLSX workbook: it is damaged, or another kind of file; open it in a"
+            " spreadsheet program, and save it as .xlsx or CSV"
+        ) from None
 
 
 def _without_panic(work: Callable[[], T]) -> T:
@@ -169,15 +186,15 @@ def _as_text(value: Any) -> str | None:  # noqa: PLR0911  one return a type
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return TypedText("true" if value else "false")
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
         if not abs(value) < _EXACT:
             return None
-        return str(int(value)) if value.is_integer() else format(Decimal(format(value, _DIGITS)), "f")
+        return str(int(value)) if value.is_integer() else TypedText(format(Decimal(format(value, _DIGITS)), "f"))
     if isinstance(value, dt.datetime):
-        return (value.date() if value.time() == dt.time() else value).isoformat()
+        return TypedText((value.date() if value.time() == dt.time() else value).isoformat())
     if isinstance(value, dt.date | dt.time):
-        return value.isoformat()
+        return TypedText(value.isoformat())
     return None

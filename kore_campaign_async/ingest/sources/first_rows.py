@@ -1,0 +1,95 @@
+"""The first rows of a source, read before anything is sent and yielded again: a source around another one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from kore_campaign_async.ingest.records import Record, Slice, TableSlice
+from kore_campaign_async.ingest.sources.base import Source
+
+# A slice can hold a row of 150 columns, or one of a few; of wide rows fewer are held.
+_MOST_CELLS = 400_000
+
+
+class FirstRows:
+    """Yields what the source yields.
+
+    Args:
+        source: opened, none of its slices yielded. Whoever made it closes it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self.path = source.path
+        self.header = source.header
+        self.columns = source.columns
+        self.notices = source.notices
+        self.dialects = source.dialects
+        self.yields_tables = source.yields_tables
+        self.total = source.total
+        self._source = source
+        self._slices = source.slices()
+        self._held: deque[Slice | TableSlice] = deque()
+        self._failed: Exception | None = None
+        self._yielded = 0
+
+    async def open(self) -> None:
+        """The source is open."""
+
+    async def read(self, rows: int) -> Sequence[Slice | TableSlice]:
+        """Read about so many rows, fewer where they are wide, and hold them; return them."""
+        held = cells = 0
+        try:
+            while held < rows and cells < _MOST_CELLS and (part := await anext(self._slices, None)) is not None:
+                self._held.append(part)
+                held += len(part)
+                cells += len(part) * max(1, len(self.columns))
+        except Exception as error:  # noqa: BLE001  raised again where the run has come so far
+            self._failed = error
+        return list(self._held)
+
+    async def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
+        """Yield what is held, then the rest."""
+        async with aclosing(self._slices):
+            while self._held:
+                part = self._held.popleft()
+                self._yielded += len(part)
+                yield part
+            if self._failed is not None:
+                raise self._failed
+            async for part in self._slices:
+                self._yielded += len(part)
+                yield part
+
+    def rest(self) -> Sequence[Record]:
+        """What was taken from a caller's own iterable and not yielded; a file's rows can be read again."""
+        rest = self._source.rest()
+        if self.path is not None or not self._held or not all(isinstance(part, Slice) for part in self._held):
+            return rest
+        held = [record for part in self._held if isinstance(part, Slice) for record in part.records]
+        self._held.clear()
+        return [*held, *rest]
+
+    def fraction(self) -> float | None:
+        """How much is yielded, as far as the source knows how much is read."""
+        fraction = self._source.fraction()
+        held = sum(map(len, self._held))
+        return fraction if fraction is None or not held else fraction * self._yielded / (self._yielded + held)
+
+    def cells(self, record: Record) -> Sequence[str]:
+        """A record as the cells of `columns`."""
+        return self._source.cells(record)
+
+    def fields(self, record: Record) -> Mapping[str, Any]:
+        """A record by the source's own names."""
+        return self._source.fields(record)
+
+    def close(self) -> None:
+        """Whoever opened the source closes it."""
+
+    async def aclose(self) -> None:
+        """Let go of what is being read, where no run comes to it."""
+        await self._slices.aclose()
