@@ -72,7 +72,8 @@ from kore_campaign_async import (
 )
 from kore_campaign_async.auth import Token
 from kore_campaign_async.errors import CallError, CredentialsError, KoreCampaignError
-from kore_campaign_async.ingest.files import RunFiles, RunLock
+from kore_campaign_async.ingest.directory import RunLock
+from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.report import Tally
 from kore_campaign_async.sandbox import Fault, Sandbox
 from kore_campaign_async.sandbox.faults import KINDS as FAULTS
@@ -1375,7 +1376,7 @@ def test_the_sweep_finds_every_number(how: str) -> None:
 async def test_a_number_that_the_server_quotes_is_in_no_log_journal_or_report(
     how: str, status: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is in the outcome files alone, which hold the contacts themselves."""
+    """It is in the outcome files and their reasons alone, which hold the contacts themselves."""
     scene = Scene(tmp_path)
     shots = Shots(scene.run)
 
@@ -1388,7 +1389,7 @@ async def test_a_number_that_the_server_quotes_is_in_no_log_journal_or_report(
             report = await pushed(scene, client)
     shots.take()
     assert report.state == "stopped"
-    kept = [(name, content) for name, content in shots.files if not name.endswith(".csv")]
+    kept = [(name, content) for name, content in shots.files if not name.endswith((".csv", "reasons.json"))]
     assert {"journal.sqlite", "journal.sqlite-wal", "report.json"} <= {name for name, _ in kept}
     assert numbers_in(kept, [("the report", f"{report!r} {report.to_dict()}")], watch.shown()) == []
 

@@ -13,6 +13,9 @@ _ESCAPE: Final = re.compile(r"\\(?:x([89a-f][0-9a-f])|u(d[89a-f][0-9a-f]{2}))")
 #: Names the way that files are encoded by.
 ESCAPED: Final = "kore_campaign_async.escaped"
 
+#: How people are told of it.
+AS_ESCAPES: Final = r"written into the outcome files as escapes such as \xe9 (the byte E9)"
+
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):

@@ -120,14 +120,12 @@ class IngestReport:
 
     def to_json(self) -> bytes:
         """What `report.json` holds: text, whatever a file is called that contacts came from."""
-        report = evolve(self, source=escaped(self.source), notices=tuple(map(escaped, self.notices)))
-        because = None if self.stopped_because is None else escaped(self.stopped_because)
-        report = evolve(report, run_id=escaped(self.run_id), stopped_because=because)
-        return orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        spelt = asdict(self, value_serializer=lambda _i, _a, value: _text_of(_list_of(value)))
+        return orjson.dumps(spelt, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as `report.json` holds it."""
-        return asdict(self, value_serializer=lambda _i, _a, value: list(value) if isinstance(value, tuple) else value)
+        return asdict(self, value_serializer=lambda _i, _a, value: _list_of(value))
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
@@ -154,6 +152,9 @@ class IngestReport:
             seconds += [] if plan.seconds is None else [plan.seconds]
             texts += (*plan.rate,)
         seconds += [] if budget.used is None else [budget.used]
+        for use in self.do_not_contact:
+            texts += (use.name, use.sheet or "")
+            counts += [use.numbers, use.in_source]
         return (
             all(isinstance(text, str) for text in texts)
             and all(type(count) is int and count >= 0 for count in counts)
@@ -177,6 +178,16 @@ class IngestReport:
         if self.counts.uncertain:
             return 3
         return 1 if self.counts.rejected or self.counts.refused else 0
+
+
+def _list_of(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _text_of(value: Any) -> Any:
+    if isinstance(value, list):
+        return [*map(_text_of, value)]
+    return escaped(value) if isinstance(value, str) else value
 
 
 def _known(cls: type[T], value: Mapping[str, Any]) -> T:

@@ -24,6 +24,7 @@ from kore_campaign_async.config import IngestOptions, Plan, Progress
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError, SourceError
 from kore_campaign_async.hooks import BatchSettled, RunEnded, RunStarted
 from kore_campaign_async.ingest.breaker import Breaker
+from kore_campaign_async.ingest.escaping import AS_ESCAPES
 from kore_campaign_async.ingest.files import RunFiles
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, TableSlice
@@ -42,10 +43,7 @@ logger = logging.getLogger("kore_campaign_async.runs")
 _PROGRESS_SECONDS: Final = 0.25
 _SNAPSHOT_SECONDS: Final = 2.0
 _CANCELLED: Final = "cancelled"
-_ESCAPES: Final = (
-    "bytes that are no text are written into the outcome files as escapes, such as \\xe9 for the byte E9: mend these"
-    " rows before they are pushed again"
-)
+_ESCAPES: Final = f"what is no text is {AS_ESCAPES}: mend these rows before they are pushed again"
 
 # Stands behind what a resume went through again of what was settled before.
 _GONE_THROUGH: Final = Settled(State.UNSENT, (), ())
@@ -622,7 +620,8 @@ class Run:
         in_flight = 0 if final else sum(sender.in_flight for sender in self._senders)
         counts = self.tally.counts(in_flight=in_flight)
         because = self._stopped_because if final else RUNNING
-        if final and self._exhausted and not counts.unsent:
+        sends_again = self.screen.doubtful and counts.uncertain
+        if final and self._exhausted and not counts.unsent and not sends_again:
             because = self._unwritten  # whatever else stopped it, there was nothing left to stop
         return IngestReport(
             run_id=self.run_id,
@@ -637,10 +636,15 @@ class Run:
             contacts_per_second=round(counts.accepted / seconds, 1) if seconds > 0 else 0.0,
             source_exhausted=self._exhausted,
             stopped_because=None if because is None else masked(because),
-            notices=(*self.notices, _ESCAPES) if self.files is not None and self.files.has_escapes else self.notices,
+            notices=self._notices(),
             budget=self._budget_use(seconds),
             do_not_contact=self.screen.suppressed.uses(),
         )
+
+    def _notices(self) -> tuple[str, ...]:
+        if self.files is None or not self.files.has_escapes or any(AS_ESCAPES in one for one in self.notices):
+            return self.notices
+        return (*self.notices, _ESCAPES)
 
     def _told_anew(self) -> IngestReport:
         """The report that is there, of a resume that ended before it came as far: what it did itself is less."""

@@ -36,6 +36,7 @@ from kore_campaign_async.errors import (
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.directory import RunLock, amend_command, refuse_unless_new
+from kore_campaign_async.ingest.escaping import AS_ESCAPES
 from kore_campaign_async.ingest.family import Origin, origin_of_run
 from kore_campaign_async.ingest.files import RunFiles, journaled_report, read_report, restore_report
 from kore_campaign_async.ingest.journal import Journal
@@ -678,8 +679,8 @@ class Start:
             said.append(f"{_some(windows)}: read as Windows-1252; --encoding names another encoding")
         if wrong:
             said.append(
-                f"{_some(wrong)}: not all of it is UTF-8; the rows with wrong bytes are rejected as bad_value,"
-                " or --encoding names another encoding"
+                f"{_some(wrong)}: not all of it is UTF-8; the rows with wrong bytes are rejected as bad_value and"
+                f" {AS_ESCAPES}, or --encoding names another encoding"
             )
         return tuple(said)
 

@@ -362,8 +362,8 @@ async def test_wrong_bytes_in_utf_8_cost_their_rows_and_are_said(tmp_path: Path)
     assert [(row, reason) for row, reason, _ in outcome_files(tmp_path / "run")["rejected.csv"]] == [(2, "bad_value")]
     (notice,) = report.notices
     assert notice == (
-        f"{path}: not all of it is UTF-8; the rows with wrong bytes are rejected as bad_value,"
-        " or --encoding names another encoding"
+        f"{path}: not all of it is UTF-8; the rows with wrong bytes are rejected as bad_value and written into the"
+        r" outcome files as escapes such as \xe9 (the byte E9), or --encoding names another encoding"
     )
 
 

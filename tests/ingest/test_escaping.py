@@ -62,7 +62,7 @@ async def test_what_was_no_text_is_rejected_again_until_it_is_mended(
         # Not all of it can be Windows-1252's: it says UTF-8.
         source = Files([tmp_path / "c.csv"], encoding="utf-8")
         report = await push(client, source, run_dir=tmp_path / "1")
-        assert any(r"as escapes, such as \xe9 for the byte E9" in one for one in report.notices)
+        assert any(r"as escapes such as \xe9 (the byte E9)" in one for one in report.notices)
         rejected = tmp_path / "1" / "rejected.csv"
         assert rejected.read_bytes().splitlines()[1:] == [
             f"2,bad_value,{number(2)},".encode() + rb"Caf\xe9",
@@ -113,7 +113,10 @@ async def test_letters_that_the_api_was_asked_about_are_letters(reason: str, acc
 
 @pytest.mark.parametrize("field", ["firstName", "plan"])
 async def test_a_mapping_whose_text_is_none_is_rejected_again_until_it_is_mended(field: str, tmp_path: Path) -> None:
-    records: list[dict[str, Any]] = [{"phoneNumber": number(1), field: "Zo\ud800"}, {"phoneNumber": number(2)}]
+    records: list[dict[str, Any]] = [
+        {"phoneNumber": number(1), field: "Zo\ud800", "note": "\U0001f600"},
+        {"phoneNumber": number(2)},
+    ]
     async with sandboxed(LIST) as (sandbox, client):
         report = await push(client, records, run_dir=tmp_path / "1")
         assert (report.counts.accepted, report.counts.rejected) == (1, 1)
@@ -124,6 +127,7 @@ async def test_a_mapping_whose_text_is_none_is_rejected_again_until_it_is_mended
         rejected.write_text(rejected.read_text().replace(r"\ud800", "ë"))
         await push(client, rejected, run_dir=tmp_path / "3")
         assert [contact.get(field) for contact in await stored(sandbox)] == ["Zoë", None]
+        assert (await stored(sandbox))[0]["note"] == "\U0001f600"
 
 
 @given(st.lists(st.lists(st.text(st.characters(exclude_categories=[])), min_size=1, max_size=3), max_size=4))

@@ -109,7 +109,11 @@ class RowSource:
     def _own(self, cells: list[str]) -> list[str]:
         """A row's own cells; what was no text there, and is not mended, is none again."""
         own = cells[self._drop :]
-        return [*map(restored, own)] if _holds_escapes(cells) else own
+        if not _holds_escapes(cells):
+            return own
+        # JSON has escapes of its own, which tell as much.
+        last = len(MAPPING_COLUMNS) - 1 if self._mappings else len(own)
+        return [*map(restored, own[:last]), *own[last:]]
 
     def rest(self) -> Sequence[Record]:
         """Nothing: a file's records are taken slice by slice."""
