@@ -971,7 +971,7 @@ MISUSES: dict[str, tuple[type[KoreCampaignError], Provoke]] = {
 FAILING_RUNS: dict[str, tuple[type[KoreCampaignError], Provoke]] = {
     "an empty source": (errors.SourceError, push_of("")),
     "a source without a header": (errors.SourceError, push_of(TABLE.partition("\n")[2])),
-    "a do-not-contact file that is none": (errors.SourceError, push_of(suppress=f"{NUMBERS[0]} or so\n")),
+    "a do-not-contact file that is none": (errors.SourceError, push_of(suppress=f"{NUMBERS[0]}XX or so\n")),
     "no list": (errors.ContactListError, push_of(TABLE, "Renewal", "Removals")),
     "two lists": (errors.ContactListError, push_of(TABLE, LIST, LIST)),
     "a used directory": (errors.RunDirectoryError, used_directory),
