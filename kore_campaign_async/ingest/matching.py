@@ -53,8 +53,8 @@ class Shape:
     """How a record's values become a contact's fields.
 
     Attributes:
-        names: the field of each column, in the columns' order; "" for a column without a name, which must
-            stay empty.
+        names: the field of each column, in the columns' order; "" for a column without a name, whose values are
+            left out.
         number: the index of the number's column.
         time_zone: the index of the time zone's column, or None.
         nameless: the indices of the columns without a name.
@@ -123,8 +123,13 @@ def matched(columns: Sequence[str], shape: Shape) -> str:
         if field
     ]
     others = [column for column, field in zip(columns, shape.names, strict=True) if column == field]
-    others = [column for column in others if column not in wire.CONTACT_FIELDS]
-    return ", ".join(fields[:_SHOWN_COLUMNS]) + (f"; as they are: {_shown(others)}" if others else "")
+    others = [column for column in others if column and column not in wire.CONTACT_FIELDS]
+    left_out = f"; left out, without a name: column {', '.join(str(at + 1) for at in shape.nameless[:_SHOWN_COLUMNS])}"
+    return (
+        ", ".join(fields[:_SHOWN_COLUMNS])
+        + (f"; as they are: {_shown(others)}" if others else "")
+        + (left_out if shape.nameless else "")
+    )
 
 
 def usual_field(name: str) -> str:

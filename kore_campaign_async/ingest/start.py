@@ -38,7 +38,7 @@ from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
 from kore_campaign_async.ingest.files import REPORT, RunFiles, RunLock, read_report
 from kore_campaign_async.ingest.journal import Journal
-from kore_campaign_async.ingest.matching import Shape, match, matched
+from kore_campaign_async.ingest.matching import Shape, is_number_name, match, matched
 from kore_campaign_async.ingest.normalise import RULES, Normaliser, Numbering, time_zones
 from kore_campaign_async.ingest.records import Outcome, Settled, State
 from kore_campaign_async.ingest.report import IngestReport, Tally
@@ -49,7 +49,7 @@ from kore_campaign_async.ingest.sending import Ledger, NoLedger
 from kore_campaign_async.ingest.sources.base import Dialect, Source
 from kore_campaign_async.ingest.sources.blocks import in_thread
 from kore_campaign_async.ingest.sources.encodings import UTF_8, WINDOWS, spoken
-from kore_campaign_async.ingest.sources.opening import Contacts, Input, inputs_of, open_source
+from kore_campaign_async.ingest.sources.opening import Contacts, Input, engine, inputs_of, open_source
 from kore_campaign_async.ingest.sources.scanning import Scan, Scans
 from kore_campaign_async.ingest.suppressing import function_of, read_suppressed
 from kore_campaign_async.models import ContactList
@@ -267,7 +267,11 @@ async def resume_ingest(
         if before is not None and before.state == "finished" and not before.counts.uncertain:
             return before
         inputs = tuple(
-            Input(Path(one["path"]), Dialect(one["encoding"], one["delimiter"], one["sheet"]))
+            # Journals of earlier versions know no files without a header.
+            Input(
+                Path(one["path"]),
+                Dialect(one["encoding"], one["delimiter"], one["sheet"], one.get("no_header", False)),
+            )
             for one in settings["source"]["files"]
         )
         if not inputs:
@@ -381,7 +385,8 @@ class _Start:
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
         with contextlib.ExitStack() as closing:
             scans = self._scans(closing)
-            source = await open_source(self.given, scans.guesses() if scans is not None else ())
+            guesses = scans.guesses() if scans is not None else ()
+            source = await open_source(self.given, guesses, column_map=self.options.column_map)
             closing.callback(source.close)
             table = self._matched(source)
             # Before the list is made, and once more when nobody else can put a run there.
@@ -411,6 +416,8 @@ class _Start:
                         "name": source.name,
                         "path": str(source.path.absolute()) if known and len(known) == 1 and source.path else None,
                         "size": None if known is None else _size(known),
+                        # What began the run; whatever resumes it must come to the same.
+                        **engine(source),
                         "files": [] if known is None else self._files(source, known),
                     },
                     "options": _stored(self.options),
@@ -460,7 +467,7 @@ class _Start:
         if known is None:
             return None
         limits = self.options.batch
-        headers = len(known) if source.header is not None else 0
+        headers = 0 if source.header is None else sum(not one.no_header for one in source.dialects)
         contacts = source.total if source.total is not None else max(0, sum(one.lines for one in known) - headers)
         batches = -(-contacts // limits.max_contacts)
         if source.total is None:
@@ -508,7 +515,7 @@ class _Start:
             known = await scans.all()
             # Before it is opened as it was read then, which may fail now.
             self._refuse_changes(settings, known, {"source": _source_digest(known)})
-            source = await open_source(self.given, scans.guesses())
+            source = await open_source(self.given, scans.guesses(), column_map=self.options.column_map)
             closing.callback(source.close)
             source.name = settings["source"]["name"]
             table = self._matched(source)
@@ -567,7 +574,11 @@ class _Start:
             )
 
     def _matched(self, source: Source) -> Shape | None:
-        return match(source.header, self.options.column_map) if source.header is not None else None
+        if source.header is None:
+            return None
+        said = self.options.column_map
+        implied = {} if any(map(is_number_name, said.values())) else source.implied_map
+        return match(source.header, {**implied, **said})
 
     def _screen(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
 import orjson
@@ -22,8 +23,8 @@ SLICE_RECORDS: Final = 500
 #: What outcome files show of records that are mappings: the known fields, then all of it as JSON.
 MAPPING_COLUMNS: Final = (*wire.CONTACT_FIELDS, "record")
 
-# What a file that a run wrote has in front of the source's own columns.
-_OUTCOME_COLUMNS: Final = ("row", "reason")
+#: What a file that a run wrote has in front of the source's own columns.
+OUTCOME_COLUMNS: Final = ("row", "reason")
 
 
 @frozen
@@ -34,11 +35,13 @@ class Dialect:
         encoding: of its text, as Python names it.
         delimiter: what parts the cells of a line.
         sheet: of a workbook.
+        no_header: whether the first row is a contact, and the columns are called `1`, `2`, ….
     """
 
     encoding: str | None = None
     delimiter: str | None = None
     sheet: str | None = None
+    no_header: bool = False
 
 
 class Source(Protocol):
@@ -53,6 +56,7 @@ class Source(Protocol):
         dialects: how each of its files is read, after `open`, as far as that is found out by then.
         yields_tables: whether a slice can be one of a table, after `open`.
         total: how many records it has, after `open`, where it knows before they are read.
+        implied_map: column to field, after `open`, where no name but a cell tells it: of a file without a header.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Source(Protocol):
     dialects: tuple[Dialect, ...]
     yields_tables: bool
     total: int | None
+    implied_map: Mapping[str, str]
 
     async def open(self) -> None:
         """Read as far as the header. SourceError tells what is wrong."""
@@ -88,6 +93,10 @@ class Source(Protocol):
         """A record by the source's own names."""
         ...
 
+    def spreadsheet_row(self, row: int) -> int | None:
+        """A record's row as a spreadsheet counts it; None where there is none, or it is not known."""
+        ...
+
     def close(self) -> None:
         """Let go of what was opened."""
         ...
@@ -95,9 +104,9 @@ class Source(Protocol):
 
 def written_by_a_run(name: str, columns: Sequence[str]) -> tuple[int, tuple[str, ...]]:
     """How many of a source's columns a run put in front of its own, and what to say of that."""
-    if tuple(columns[: len(_OUTCOME_COLUMNS)]) != _OUTCOME_COLUMNS:
+    if tuple(columns[: len(OUTCOME_COLUMNS)]) != OUTCOME_COLUMNS:
         return 0, ()
-    return len(_OUTCOME_COLUMNS), (f"{name} was written by a run: its columns row and reason are left out",)
+    return len(OUTCOME_COLUMNS), (f"{name} was written by a run: its columns row and reason are left out",)
 
 
 async def one_ahead(slices: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
@@ -121,6 +130,7 @@ class MappingSource:
     yields_tables = False
     total: int | None = None
     dialects: tuple[Dialect, ...] = (Dialect(),)
+    implied_map: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, name: str, path: Path | None = None) -> None:
         self.name = name
@@ -132,6 +142,10 @@ class MappingSource:
     def rest(self) -> Sequence[Record]:
         """Nothing, as long as a record is yielded with the slice it was taken in."""
         return ()
+
+    def spreadsheet_row(self, row: int) -> int | None:  # noqa: ARG002  what other sources need
+        """None: objects stand in no spreadsheet."""
+        return None
 
     def cells(self, record: Record) -> Sequence[str]:
         """The known fields, then the record as JSON."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import polars as pl
@@ -17,6 +18,7 @@ from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Record, TableSlice
 from kore_campaign_async.ingest.sources.base import Dialect, one_ahead, written_by_a_run
 from kore_campaign_async.ingest.sources.blocks import in_thread
+from kore_campaign_async.ingest.sources.phone_like import holds_number
 
 _SLICE_ROWS: Final = 1 << 15
 # Up to here a float holds every whole number, and no other one is rounded to it.
@@ -35,6 +37,7 @@ class Tables:
 
     yields_tables = True
     dialects: tuple[Dialect, ...] = (Dialect(),)
+    implied_map: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, given: pl.DataFrame | pl.LazyFrame, name: str, path: Path | None = None) -> None:
         self.name = name
@@ -54,6 +57,11 @@ class Tables:
         names = self._schema.names()
         self._drop, self.notices = written_by_a_run(self.name, names)
         self.header = self.columns = tuple(names[self._drop :])
+        if holds_number(self.columns):
+            raise SourceError(
+                f"a column of {self.name} is called by a phone number: its first row was taken for a header when it was"
+                " made; make it anew, with names for its columns"
+            )
         for name in self.columns:
             if not _can_be_text(self._schema[name]):
                 raise SourceError(
@@ -125,6 +133,10 @@ class Tables:
     def fields(self, record: Record) -> Mapping[str, Any]:
         """A row's cells by column."""
         return dict(zip(self.columns, self.cells(record), strict=True))
+
+    def spreadsheet_row(self, row: int) -> int | None:  # noqa: ARG002  what other sources need
+        """None: a table stands in no spreadsheet."""
+        return None
 
     def close(self) -> None:
         """The table is the caller's, and a file is open only while a part of it is read."""
