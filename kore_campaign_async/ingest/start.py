@@ -417,7 +417,7 @@ class _Start:
                         "path": str(source.path.absolute()) if known and len(known) == 1 and source.path else None,
                         "size": None if known is None else _size(known),
                         # What began the run; whatever resumes it must come to the same.
-                        **engine(source),
+                        **await asyncio.to_thread(engine, source),
                         "files": [] if known is None else self._files(source, known),
                     },
                     "options": _stored(self.options),

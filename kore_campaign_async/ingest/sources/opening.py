@@ -6,7 +6,6 @@ import codecs
 import re
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -134,7 +133,10 @@ async def open_source(
 
 
 def engine(source: Source) -> dict[str, str | None]:
-    """What reads a source: by tables or record by record, and the versions that decide how."""
+    """What reads a source: by tables or record by record, and the versions that decide how. It takes its time."""
+    # Its import takes longer than all that it is asked for.
+    from importlib.metadata import version  # noqa: PLC0415
+
     return {
         "engine": "tables" if source.yields_tables else "records",
         "polars": version("polars") if source.yields_tables else None,
