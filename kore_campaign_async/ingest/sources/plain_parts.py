@@ -42,7 +42,7 @@ class PlainParts(Generic[T]):
         while True:
             can_begin = self._can_begin()
             most = _TABLE_BYTES if can_begin and self._small_bytes <= 0 else BLOCK_BYTES
-            data = await self._ahead(most)
+            data = await self._ahead(most, at_least=most if can_begin else 1)
             if not data:
                 return
             table: T | None = None
@@ -55,8 +55,9 @@ class PlainParts(Generic[T]):
             self._unread = self._unread[len(data) :]
             yield data if table is None else table
 
-    async def _ahead(self, most: int) -> bytes:
+    async def _ahead(self, most: int, *, at_least: int) -> bytes:
         """The next bytes, at most so many: whole lines, where one ends in them."""
-        if len(self._unread) < most:
+        # A record that is open ends in a few lines most often, and behind them a table can begin.
+        if len(self._unread) < most and (len(self._unread) < at_least or b"\n" not in self._unread):
             self._unread += await self._blocks.read(most - len(self._unread))
         return self._unread[: self._unread.rfind(b"\n", 0, most) + 1 or most]
