@@ -19,9 +19,11 @@ format: .venv/.built
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A thousand seeds of the crash test, of which make test runs fifty, and as many more of the faults at random.
+# A thousand seeds of the crash test, of which make test runs fifty, and as many more of the faults at random; a hundred of
+# the crash test with two readers; and five thousand files that both readers must take alike, of which make test has 200.
 chaos: .venv/.built
-	KORE_CHAOS_SEEDS=1000 $(BIN)/python -m pytest tests/ingest/test_chaos.py tests/ingest/test_everything_at_once.py
+	KORE_CHAOS_SEEDS=1000 KORE_FUZZED_FILES=5000 $(BIN)/python -m pytest tests/ingest/test_chaos.py \
+		tests/ingest/test_everything_at_once.py tests/ingest/test_switched_engines.py tests/ingest/test_engines.py
 
 # Under ten minutes; benchmarks/README.md says how to read it.
 bench: .venv/.bench

@@ -315,12 +315,16 @@ class Files:
         delimiter: what parts the cells of CSV files: one character; by itself comma, semicolon, tab or bar,
             whichever stands in the header most often.
         sheet: of workbooks; by itself the first that is not hidden.
+        no_header: whether CSV files and workbooks have no header: then their columns are called `1`, `2`, …, as many
+            as the first row has. The number's is the one whose cell in the first row is a phone number, or the only
+            column; else the column map names it.
     """
 
     paths: tuple[Path, ...] = field(converter=_some_paths)
     encoding: str | None = field(default=None, converter=optional(_encoding), kw_only=True)
     delimiter: str | None = field(default=None, converter=optional(_delimiter), kw_only=True)
     sheet: str | None = field(default=None, kw_only=True)
+    no_header: bool = field(default=False, kw_only=True)
 
 
 def _one_of(instance: object, attribute: Attribute[Any], value: str) -> None:

@@ -246,6 +246,7 @@ def lists(**settings: Any) -> None:
 @click.option("--encoding", metavar="NAME", help="Of text files, such as windows-1252.  [default: found out]")
 @click.option("--delimiter", metavar="CHAR", help="Of CSV files: a character, or tab.  [default: found out]")
 @click.option("--sheet", metavar="NAME", help="Of workbooks.  [default: the first that is not hidden]")
+@click.option("--no-header", is_flag=True, help="CSV files and workbooks begin with a contact; columns are 1, 2, ….")
 @click.option("--dry-run", is_flag=True, help="Check everything, send nothing, and tell what a push takes.")
 @_REPORT_AS_JSON
 @configured

@@ -70,6 +70,7 @@ async def push_command(
     encoding: str | None,
     delimiter: str | None,
     sheet: str | None,
+    no_header: bool,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -102,7 +103,7 @@ async def push_command(
         dry_run=dry_run,
     )
     directory = run_dir if run_dir is not None else default_run_dir()
-    files = Files(_named(sources), encoding=encoding, delimiter=delimiter, sheet=sheet)
+    files = Files(_named(sources), encoding=encoding, delimiter=delimiter, sheet=sheet, no_header=no_header)
     if sources == ("-",) and not dry_run:
         click.echo("note: standard input can't be read again, so a run that stops can't be resumed", err=True)
     with prepared():

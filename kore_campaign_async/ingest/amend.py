@@ -117,6 +117,7 @@ async def amend(
     try:
         new = new_run_dir if new_run_dir is not None else await asyncio.to_thread(new_directory, directory)
         copies = await asyncio.to_thread(partial(_copied, named, new))
+        chosen = evolve(chosen, column_map=origin.column_map)
         start = Start(client, Files(copies), settings["contact_list"], chosen, new, None, shell)
         start.origin, start.own = origin, tuple(copy.name for copy in copies)
         try:

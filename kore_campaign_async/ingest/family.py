@@ -34,6 +34,7 @@ from kore_campaign_async.ingest.run_settings import (
     refuse_changes,
     rules_digest,
     source_digest,
+    with_implied,
 )
 from kore_campaign_async.ingest.screening import Barred, NumbersSeen
 from kore_campaign_async.ingest.sources.opening import open_source
@@ -63,12 +64,14 @@ class Origin:
         with_uncertain: whether the parent's uncertain contacts are to be sent again, since somebody said so.
         sent_before: by the name of each run, the numbers that it sent or may have sent.
         barred: numbers that a function barred in one of them.
+        column_map: which of the parent's columns was which field.
     """
 
     parent: Member
     with_uncertain: bool
     sent_before: Mapping[str, AbstractSet[int]] = field(repr=False)
     barred: Sequence[int] = field(repr=False)
+    column_map: Mapping[str, str]
     _locks: Sequence[RunLock] = field(default=(), repr=False)
 
     def to_setting(self, directory: Path) -> dict[str, Any]:
@@ -115,11 +118,14 @@ async def origin_of(directory: Path, *, with_uncertain: bool, apart_from: str | 
         members = await asyncio.to_thread(lambda: list(_all(root)))
         sent_before: dict[str, AbstractSet[int]] = {}
         barred = array("Q")
+        column_map: Mapping[str, str] = {}
         for member in members:
             if member.run_id == apart_from:
                 continue
             await asyncio.to_thread(_refuse_unless_finished, member, is_ours=member.run_id in ours)
             sent = await _sent_by(member)
+            if member.run_id == parent.run_id:
+                column_map = sent.column_map
             numbers = [sent.accepted]
             if not (with_uncertain and member.run_id == parent.run_id):
                 numbers.append(sent.uncertain)
@@ -129,7 +135,7 @@ async def origin_of(directory: Path, *, with_uncertain: bool, apart_from: str | 
         for lock in locks:
             lock.release()
         raise
-    return Origin(parent, with_uncertain, sent_before, barred, locks)
+    return Origin(parent, with_uncertain, sent_before, barred, column_map, locks)
 
 
 async def origin_of_run(directory: Path, settings: Mapping[str, Any]) -> Origin | None:
@@ -186,8 +192,9 @@ def _refuse_unless_finished(member: Member, *, is_ours: bool) -> None:
 
 @define
 class _Sent:
-    """Numbers of a run's contacts, as integers, by what became of them."""
+    """Numbers of a run's contacts, as integers, by what became of them, and which of its columns was which field."""
 
+    column_map: Mapping[str, str]
     accepted: array[int] = field(factory=lambda: array("Q"))
     uncertain: array[int] = field(factory=lambda: array("Q"))
     barred: array[int] = field(factory=lambda: array("Q"))
@@ -217,14 +224,15 @@ async def _sent_by(member: Member) -> _Sent:
         scanned = await scans.all()
         now = {"source": source_digest(scanned), "rules": rules_digest(numbering)}
         refuse_changes(member.directory, member.settings, scanned, now, verb="amended")
-        source = await open_source(inputs, scans.guesses())
+        source = await open_source(inputs, scans.guesses(), column_map=options.column_map)
         try:
-            table = None if source.header is None else match(source.header, options.column_map)
+            column_map = with_implied(options.column_map, source)
+            table = None if source.header is None else match(source.header, column_map)
             # How large a contact may be makes no difference to its number.
-            normaliser = Normaliser(table, options.column_map, options.batch.max_bytes, numbering)
+            normaliser = Normaliser(table, column_map, options.batch.max_bytes, numbering)
             seen = None if options.keep_duplicates else NumbersSeen()
             known = await asyncio.to_thread(partial(journals.read_known, member.directory, is_finished=True))
-            sent = _Sent()
+            sent = _Sent(column_map)
 
             def take(part: Slice | TableSlice) -> None:
                 found = normaliser.sort(part if isinstance(part, Slice) else _as_slice(part))

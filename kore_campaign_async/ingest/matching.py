@@ -77,8 +77,8 @@ class Shape:
     """How a record's values become a contact's fields.
 
     Attributes:
-        names: the field of each column, in the columns' order; "" for a column without a name, which must
-            stay empty.
+        names: the field of each column, in the columns' order; "" for a column without a name, whose values are
+            left out.
         number: the index of the number's column.
         time_zone: the index of the time zone's column, or None.
         nameless: the indices of the columns without a name.
@@ -153,7 +153,13 @@ def matched(columns: Sequence[str], shape: Shape) -> str:
         for column, field in zip(columns, shape.names, strict=True)
         if column == field and column not in wire.CONTACT_FIELDS
     ]
-    return ", ".join(islice(fields, _SHOWN_COLUMNS)) + (f"; as they are: {_shown(others)}" if others else "")
+    left_out = f"; left out, without a name: column {', '.join(str(at + 1) for at in shape.nameless[:_SHOWN_COLUMNS])}"
+    others = [column for column in others if column]
+    return (
+        ", ".join(islice(fields, _SHOWN_COLUMNS))
+        + (f"; as they are: {_shown(others)}" if others else "")
+        + (left_out if shape.nameless else "")
+    )
 
 
 def usual_field(name: str) -> str:

@@ -131,6 +131,24 @@ def time_zones() -> frozenset[str]:
     return frozenset((Path(tzdata.__file__).parent / "zones").read_text(encoding="ascii").split())
 
 
+def time_zone_of(text: str) -> str | None:
+    """The time zone that a text names, blanks around it and letter case aside; None if there is none."""
+    return _zones_by_name().get(text.strip().casefold())
+
+
+@functools.cache
+def _zones_by_name() -> dict[str, str]:
+    return {zone.casefold(): zone for zone in time_zones()}
+
+
+def _spelt_zones(zones: Sequence[str], bad: set[int]) -> list[str]:
+    """Time zones as the database spells them; the indices of those that it has not are added to the bad ones."""
+    known = time_zones()
+    odd = {zone: time_zone_of(zone) for zone in set(zones) - known if zone and not zone.isspace()}
+    bad.update(index for index, zone in enumerate(zones) if zone in odd and odd[zone] is None)
+    return [odd.get(zone) or zone for zone in zones]
+
+
 def normalise(  # noqa: PLR0911  one return a reason; taken apart they would say no more
     shape: Shape, values: Sequence[str], *, suspect: bool, room: int, numbering: Numbering | None = None
 ) -> tuple[int, dict[str, str]] | str:
@@ -149,8 +167,6 @@ def normalise(  # noqa: PLR0911  one return a reason; taken apart they would say
     contact = {name: value for name, value in zip(shape.names, values, strict=True) if value and not value.isspace()}
     contact[wire.PHONE_NUMBER] = number
     if shape.nameless:
-        if any(values[index].strip() for index in shape.nameless):
-            return BAD_ROW
         contact.pop("", None)
     if len(contact) > wire.COLUMNS_A_CONTACT:
         return TOO_MANY_COLUMNS
@@ -159,7 +175,10 @@ def normalise(  # noqa: PLR0911  one return a reason; taken apart they would say
     if shape.time_zone is not None:
         zone = contact.get(wire.TIME_ZONE)
         if zone is not None and zone not in time_zones():
-            return BAD_TIME_ZONE
+            known = time_zone_of(zone)
+            if known is None:
+                return BAD_TIME_ZONE
+            contact[wire.TIME_ZONE] = known
     if suspect and not _is_clean("".join(contact.values())):
         return BAD_VALUE
     if shape.most_bytes > room and len(wire.dumps(contact)) > room:
@@ -365,10 +384,9 @@ class Normaliser:
         for column in range(width):
             values = numbers if column == shape.number else cells[column::width]
             if column == shape.time_zone:
-                known = time_zones()
-                if known.issuperset(values):
+                if time_zones().issuperset(values):
                     continue
-                bad.update(i for i, zone in enumerate(values) if zone not in known and zone and not zone.isspace())
+                values = changed[column] = _spelt_zones(values, bad)
             # An empty or blank text has nothing left when it is stripped.
             if column != shape.number and not all(map(str.strip, values)):
                 changed[column] = [_ABSENT if not value or value.isspace() else value for value in values]
@@ -441,9 +459,11 @@ class Normaliser:
         if shape is None:
             return BAD_ROW
         missing = len(shape.names) - len(cells)
-        if missing < 0:
+        if missing < 0 and any(map(str.strip, cells[missing:])):
             return BAD_ROW
-        return normalise(shape, cells + [""] * missing, suspect=suspect, room=self.room, numbering=self.numbering)
+        return normalise(
+            shape, cells[: len(shape.names)] + [""] * missing, suspect=suspect, room=self.room, numbering=self.numbering
+        )
 
     def _of_mapping(self, record: Mapping[Any, Any], *, suspect: bool) -> tuple[int, dict[str, str]] | str:
         shape = self.shape_of(tuple(record))

@@ -11,8 +11,9 @@ from typing import Any, Final
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import BatchLimits, DoNotContact, IngestOptions, OnUncertain, Progress
 from kore_campaign_async.errors import RunDirectoryError, SourceError
+from kore_campaign_async.ingest.matching import is_number_name
 from kore_campaign_async.ingest.normalise import RULES, Numbering, WithPlus, time_zones
-from kore_campaign_async.ingest.sources.base import Dialect
+from kore_campaign_async.ingest.sources.base import Dialect, Source
 from kore_campaign_async.ingest.sources.blocks import in_thread
 from kore_campaign_async.ingest.sources.opening import Input
 from kore_campaign_async.ingest.sources.scanning import Scan
@@ -31,7 +32,11 @@ _CHANGED: Final = {
 def inputs_of_run(directory: Path, settings: Mapping[str, Any]) -> tuple[Input, ...]:
     """The files that the run in a directory reads, and how; RunDirectoryError if its source can't be read again."""
     inputs = tuple(
-        Input(_path_of(directory, settings, one["path"]), Dialect(one["encoding"], one["delimiter"], one["sheet"]))
+        Input(
+            _path_of(directory, settings, one["path"]),
+            # Journals of earlier versions know no files without a header.
+            Dialect(one["encoding"], one["delimiter"], one["sheet"], one.get("no_header", False)),
+        )
         for one in settings["source"]["files"]
     )
     if not inputs:
@@ -46,6 +51,11 @@ def _path_of(directory: Path, settings: Mapping[str, Any], path: str) -> Path:
     """Where a file is; a run that amends another one has its files with it, wherever it is moved."""
     beside = directory / Path(path).name
     return beside if settings.get("origin") is not None and beside.exists() else Path(path)
+
+
+def with_implied(column_map: Mapping[str, str], source: Source) -> Mapping[str, str]:
+    """Which column is which field, with the number's column of a file without a header where nobody said it."""
+    return column_map if any(map(is_number_name, column_map.values())) else {**source.implied_map, **column_map}
 
 
 def refuse_another_account(client: CampaignClient, directory: Path, settings: Mapping[str, Any]) -> None:

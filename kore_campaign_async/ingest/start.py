@@ -60,6 +60,7 @@ from kore_campaign_async.ingest.run_settings import (
     size_of,
     source_digest,
     stored_options,
+    with_implied,
 )
 from kore_campaign_async.ingest.screen import Question, Screen
 from kore_campaign_async.ingest.screening import Barred, BarredLists, NumbersSeen
@@ -67,7 +68,7 @@ from kore_campaign_async.ingest.sending import Ledger, NoLedger
 from kore_campaign_async.ingest.sources.base import MANY_COLUMNS, Dialect, Source
 from kore_campaign_async.ingest.sources.encodings import UTF_8, WINDOWS, spoken
 from kore_campaign_async.ingest.sources.first_rows import FirstRows
-from kore_campaign_async.ingest.sources.opening import Contacts, Input, inputs_of, open_source
+from kore_campaign_async.ingest.sources.opening import Contacts, Input, engine, inputs_of, open_source
 from kore_campaign_async.ingest.sources.scanning import Scan, Scans
 from kore_campaign_async.ingest.suppressing import Reading, function_of, read_suppressed
 from kore_campaign_async.models import ContactList
@@ -350,7 +351,8 @@ class Start:
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
         async with contextlib.AsyncExitStack() as closing:
             scans = self._scans(closing)
-            source = await open_source(self.given, scans.guesses() if scans is not None else ())
+            guesses = scans.guesses() if scans is not None else ()
+            source = await open_source(self.given, guesses, column_map=self.options.column_map)
             closing.callback(source.close)
             table = await self._matched(source)
             # Before the list is made, and once more when nobody else can put a run there.
@@ -382,6 +384,8 @@ class Start:
                         "name": source.name,
                         "path": str(source.path.absolute()) if known and len(known) == 1 and source.path else None,
                         "size": None if known is None else size_of(known),
+                        # What began the run; whatever resumes it must come to the same.
+                        **await asyncio.to_thread(engine, source),
                         "files": [] if known is None else self._files(source, known),
                     },
                     "options": stored_options(self.options),
@@ -470,7 +474,7 @@ class Start:
         if known is None:
             return None
         limits = self.options.batch
-        headers = len(known) if source.header is not None else 0
+        headers = 0 if source.header is None else sum(not one.no_header for one in source.dialects)
         contacts = source.total if source.total is not None else max(0, sum(one.lines for one in known) - headers)
         batches = -(-contacts // limits.max_contacts)
         if source.total is None:
@@ -510,7 +514,7 @@ class Start:
             known = await scans.all()
             # Before it is opened as it was read then, which may fail now.
             refuse_changes(self.directory, settings, known, {"source": source_digest(known)})
-            source = await open_source(self.given, scans.guesses())
+            source = await open_source(self.given, scans.guesses(), column_map=self.options.column_map)
             closing.callback(source.close)
             source.name = settings["source"]["name"]
             table = await self._matched(source)
@@ -583,7 +587,8 @@ class Start:
         header = source.header
         if header is None:
             return None
-        return await _for_columns(len(header), partial(match, header, self.options.column_map))
+        column_map = with_implied(self.options.column_map, source)
+        return await _for_columns(len(header), partial(match, header, column_map))
 
     def _screen(
         self,

@@ -195,8 +195,8 @@ class _Found:
     def begin_with(self, source: Source, first: Sequence[Slice | TableSlice], only: Sequence[str]) -> None:
         """Choose the columns by the header and the first rows, and take these."""
         self._columns = only
+        self._place = source.spreadsheet_row
         if source.header is not None:
-            self._place = getattr(source, "spreadsheet_row", self._place)
             self._choose(source.header, first, only)
         for part in first:
             self.take(part)

@@ -134,8 +134,8 @@ async def test_without_a_terminal(run: Path) -> None:
         "",
         "next",
         (
-            "  The API said no to 10 contacts in refused.csv. Fix there what its words name. This sends them again, by the"
-            " rules of the run, and nobody a second time:"
+            "  The API said no to 10 contacts in refused.csv. Fix there what its words name. This sends them again, by"
+            " the rules of the run, and nobody a second time:"
         ),
         "    kore-campaign amend run run/refused.csv",
         (
@@ -144,8 +144,8 @@ async def test_without_a_terminal(run: Path) -> None:
         ),
         "    kore-campaign amend run",
         (
-            "  Queued is not added: the API makes records of the queued contacts a little later, and does not tell when."
-            " How many the list holds is shown by kore-campaign lists."
+            "  Queued is not added: the API makes records of the queued contacts a little later, and does not tell"
+            " when. How many the list holds is shown by kore-campaign lists."
         ),
         f"do-not-contact {run.parent / 'dnc.csv'}: 1 numbers, 1 of them in the source",
         "run directory: run",

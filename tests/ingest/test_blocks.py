@@ -36,8 +36,8 @@ def in_parts(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def lines_of(text: str) -> list[str]:
-    """The oracle: a line ends with CRLF, LF or CR, and with nothing else."""
-    return re.findall(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+", text)
+    """The oracle: a line ends with CRLF, LF or CR, and with nothing else; Ctrl-Z at the end is no text."""
+    return re.findall(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+", text.rstrip("\x1a"))
 
 
 # Lines
@@ -55,6 +55,12 @@ def lines_of(text: str) -> list[str]:
         (BOM + b"a\n" + BOM + b"b\n", ["a\n", "\ufeffb\n"]),
         ("é\u2028x\x85y\x0bz\x1c\n€😀\n".encode(), ["é\u2028x\x85y\x0bz\x1c\n", "€😀\n"]),
         (b"a\0b\n", ["a\0b\n"]),
+        (b"a\n\x1a", ["a\n"]),
+        (b"a\r\n\x1a\x1a\x1a", ["a\r\n"]),
+        (b"a\r\x1a", ["a\r"]),
+        (b"a\nb\x1a", ["a\n", "b"]),
+        (b"\x1aa\n\x1a\nb\n", ["\x1aa\n", "\x1a\n", "b\n"]),
+        (b"\x1a", []),
         (b"caf\xe9\nok\n", ["caf\udce9\n", "ok\n"]),
     ],
 )
@@ -93,7 +99,7 @@ def test_the_size_of_blocks_makes_no_difference(text: str, sizes: list[int], mar
 def test_bytes_that_are_not_utf_8_come_back_as_they_were(data: bytes, sizes: list[int]) -> None:
     assume(not BOM.startswith(data[:3]))  # a byte order mark is no text, and half a one is none either
     lines = cut(*in_parts(data, sizes))
-    assert "".join(lines).encode("utf-8", "surrogateescape") == data
+    assert "".join(lines).encode("utf-8", "surrogateescape") == data.rstrip(b"\x1a")
     assert lines == lines_of("".join(lines))
 
 

@@ -264,7 +264,7 @@ async def test_tables_and_rows_come_to_the_same(
     lines[5000] = f'{number(1)};"a;b,c|d\te";x'
     lines[6000] = f'{number(2)};"a\nb";x'
     lines[7000] = f"{number(3)};x"
-    lines[8000] = f"{number(4)};;;;"
+    lines[8000] = f"{number(4)};;;;filled"
     path = tmp_path / "contacts.csv"
     path.write_bytes("\n".join(["phone;name;x", *lines, ""]).replace(";", delimiter).encode(encoding))
     report, by_tables = await both_ways(Files(path, encoding=encoding), monkeypatch, tmp_path)

@@ -24,7 +24,7 @@ from kore_campaign_async.ingest.normalise import Normaliser
 from kore_campaign_async.ingest.numbering import NumberingPlans
 from kore_campaign_async.ingest.phone_text import clean_number
 from kore_campaign_async.ingest.records import Cells, Record, Slice
-from kore_campaign_async.ingest.start import _numbering
+from kore_campaign_async.ingest.run_settings import numbering_of
 from tests.ingest.pushing import push, scripted
 
 US: Final = NumberingPlans("US", strict=False)
@@ -396,10 +396,10 @@ async def test_without_the_extra_it_is_named(
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
     monkeypatch.delitem(sys.modules, "kore_campaign_async.ingest.numbering")
     with pytest.raises(SourceError) as caught:
-        await _numbering(options)
+        await numbering_of(options)
     assert str(caught.value) == f"{what} needs the extra phone: pip install 'kore-campaign-async[phone]'"
 
 
 async def test_who_asks_for_nothing_needs_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
-    assert await _numbering(IngestOptions()) is None
+    assert await numbering_of(IngestOptions()) is None

@@ -246,9 +246,8 @@ async def test_a_stopped_run_of_several_files_is_resumed_as_it_was_read(tmp_path
         report = await resume_ingest(client, tmp_path / "run")
         contacts = await stored(sandbox)
     assert settings["files"] == [
-        {"path": str(paths[0]), "encoding": "cp1252", "delimiter": ";", "sheet": None},
-        {"path": str(paths[1]), "encoding": "utf-8", "delimiter": ",", "sheet": None},
-        {"path": str(paths[2]), "encoding": "utf-16", "delimiter": "\t", "sheet": None},
+        {"path": str(path), "encoding": encoding, "delimiter": delimiter, "sheet": None, "no_header": False}
+        for path, encoding, delimiter in zip(paths, ("cp1252", "utf-8", "utf-16"), ";,\t", strict=True)
     ]
     assert report.state == "finished"
     assert report.counts.accepted == 1000

@@ -174,11 +174,11 @@ async def test_what_a_run_left_out_is_a_do_not_contact_file(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "row", "shown"),
     [
-        ("+14155550123\n\nnobody\n", 2, "'nobody'"),
-        ("phone,name\n+14155550123,Ana\n0123,Bob\n", 2, "'0123'"),
-        ("name,phone\nAna\n", 1, ""),
-        ("name,phone\nAna,\n", 1, ""),
-        ('name,phone\n"Ana\nMay",+14155550123\nBob,x\n', 2, "'x'"),
+        ("+14155550123\n\nnobody\n", 3, "'nobody'"),
+        ("phone,name\n+14155550123,Ana\n0123,Bob\n", 3, "'0123'"),
+        ("name,phone\nAna\n", 2, ""),
+        ("name,phone\nAna,\n", 2, ""),
+        ('name,phone\n"Ana\nMay",+14155550123\nBob,x\n', 3, "'x'"),
     ],
 )
 async def test_a_row_without_a_number_is_named(dnc: Path, text: str, row: int, shown: str) -> None:
@@ -593,7 +593,7 @@ async def test_a_resume_needs_what_was_given(tmp_path: Path, name: str) -> None:
             await resume_ingest(client, tmp_path / "run")
         assert str(caught.value) == (
             f"the run in {tmp_path / 'run'} was given {name} as do_not_contact, which no journal keeps: give it again,"
-            " to resume_ingest in Python"
+            " in Python"
         )
         with pytest.raises(RunDirectoryError, match=f"was given {name} as do_not_contact, and now "):
             await resume_ingest(client, tmp_path / "run", do_not_contact=other)

@@ -165,12 +165,12 @@ async def test_a_series_is_a_table_of_numbers() -> None:
     assert await rows_of(pl.Series(PHONES)) == [[one] for one in PHONES]
 
 
-async def test_a_column_without_a_name_must_stay_empty(tmp_path: Path) -> None:
+async def test_a_column_without_a_name_is_left_out(tmp_path: Path) -> None:
     frame = pl.DataFrame({"phone": ["+14155550001", "+14155550002"], "": ["", "x"]})
     async with scripted() as (api, client):
         await push(client, frame, run_dir=tmp_path / "run")
-    assert rows_in(tmp_path / "run", "rejected.csv") == {2: "bad_row"}
-    assert api.calls[0].contacts == ({"phoneNumber": "+14155550001"},)
+    assert rows_in(tmp_path / "run", "rejected.csv") == {}
+    assert api.calls[0].contacts == ({"phoneNumber": "+14155550001"}, {"phoneNumber": "+14155550002"})
 
 
 async def test_an_empty_frame_is_a_run_of_nothing() -> None:

@@ -125,7 +125,8 @@ def _edit(path: Path, member: str, old: bytes, new: bytes) -> None:
 
 
 async def test_a_workbook_is_pushed_with_every_promise(tmp_path: Path) -> None:
-    """Empty rows are none, empty cells are absent, cells beyond the header cost their row."""
+    """Empty rows are none, empty cells are absent, filled cells beyond the header cost their row, a column without a
+    name is left out."""
     path = book(
         tmp_path / "contacts.xlsx",
         [
@@ -138,7 +139,9 @@ async def test_a_workbook_is_pushed_with_every_promise(tmp_path: Path) -> None:
             ["+14155550103", " ", None, None, None, "beyond"],
             [14155550101.0],
             ["+14155550104", None, None, "x"],
+            [None, " ", None],
             [None] * 5,
+            ["+14155550106", "Cy", None, None, None, None, " "],
             ["+14155550105", "Zoë", None, None, 12.5],
         ],
     )
@@ -146,16 +149,17 @@ async def test_a_workbook_is_pushed_with_every_promise(tmp_path: Path) -> None:
         report = await push(client, path, run_dir=tmp_path / "run")
         contacts = await stored(sandbox)
     assert contacts == [
+        {"phoneNumber": "+14155550104"},
         {"phoneNumber": "+14155550105", "firstName": "Zoë", "due": "12.5"},
+        {"phoneNumber": "+14155550106", "firstName": "Cy"},
         {"phoneNumber": "14155550101", "firstName": "Ana", "timeZone": "Europe/Berlin", "due": "2026-07-01"},
     ]
-    assert report.counts.read == 7
+    assert report.counts.read == 8
     files = outcome_files(tmp_path / "run")
     assert [(row, reason) for row, reason, _ in files["rejected.csv"]] == [
         (2, "missing_phone"),
         (3, "bad_time_zone"),
         (4, "bad_row"),
-        (6, "bad_row"),
     ]
     assert [(row, reason) for row, reason, _ in files["left_out.csv"]] == [(5, "duplicate of row 1")]
 

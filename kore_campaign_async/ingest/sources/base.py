@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
 import orjson
@@ -26,8 +27,8 @@ MANY_COLUMNS: Final = 1000
 #: What outcome files show of records that are mappings: the known fields, then all of it as JSON.
 MAPPING_COLUMNS: Final = (*wire.CONTACT_FIELDS, "record")
 
-# What a file that a run wrote has in front of the source's own columns.
-_OUTCOME_COLUMNS: Final = ("row", "reason")
+#: What a file that a run wrote has in front of the source's own columns.
+OUTCOME_COLUMNS: Final = ("row", "reason")
 
 
 @frozen
@@ -38,11 +39,13 @@ class Dialect:
         encoding: of its text, as Python names it.
         delimiter: what parts the cells of a line.
         sheet: of a workbook.
+        no_header: whether the first row is a contact, and the columns are called `1`, `2`, ….
     """
 
     encoding: str | None = None
     delimiter: str | None = None
     sheet: str | None = None
+    no_header: bool = False
 
 
 class Source(Protocol):
@@ -57,6 +60,7 @@ class Source(Protocol):
         dialects: how each of its files is read, after `open`, as far as that is found out by then.
         yields_tables: whether a slice can be one of a table, after `open`.
         total: how many records it has, after `open`, where it knows before they are read.
+        implied_map: column to field, after `open`, where no name but a cell tells it: of a file without a header.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Source(Protocol):
     dialects: tuple[Dialect, ...]
     yields_tables: bool
     total: int | None
+    implied_map: Mapping[str, str]
 
     async def open(self) -> None:
         """Read as far as the header. SourceError tells what is wrong."""
@@ -92,6 +97,10 @@ class Source(Protocol):
         """A record by the source's own names."""
         ...
 
+    def spreadsheet_row(self, row: int) -> int | None:
+        """A record's row as a spreadsheet counts it; None where there is none, or it is not known."""
+        ...
+
     def close(self) -> None:
         """Let go of what was opened."""
         ...
@@ -99,9 +108,9 @@ class Source(Protocol):
 
 def written_by_a_run(name: str, columns: Sequence[str]) -> tuple[int, tuple[str, ...]]:
     """How many of a source's columns a run put in front of its own, and what to say of that."""
-    if tuple(columns[: len(_OUTCOME_COLUMNS)]) != _OUTCOME_COLUMNS:
+    if tuple(columns[: len(OUTCOME_COLUMNS)]) != OUTCOME_COLUMNS:
         return 0, ()
-    return len(_OUTCOME_COLUMNS), (f"{name} was written by a run: its columns row and reason are left out",)
+    return len(OUTCOME_COLUMNS), (f"{name} was written by a run: its columns row and reason are left out",)
 
 
 async def one_ahead(slices: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
@@ -125,6 +134,7 @@ class MappingSource:
     yields_tables = False
     total: int | None = None
     dialects: tuple[Dialect, ...] = (Dialect(),)
+    implied_map: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, name: str, path: Path | None = None) -> None:
         self.name = name
@@ -136,6 +146,10 @@ class MappingSource:
     def rest(self) -> Sequence[Record]:
         """Nothing, as long as a record is yielded with the slice it was taken in."""
         return ()
+
+    def spreadsheet_row(self, row: int) -> int | None:  # noqa: ARG002  what other sources need
+        """None: objects stand in no spreadsheet."""
+        return None
 
     def cells(self, record: Record) -> Sequence[str]:
         """The known fields, then the record as JSON."""

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 BLOCK_BYTES: Final = 1 << 18
 _BLANK_BYTES: Final = 1 << 20
+_END_OF_FILE: Final = "\x1a"
 #: A longer line is cut off here; what it loses is no cell that the API would take.
 LINE_CHARACTERS: Final = 16 << 20
 
@@ -178,19 +179,16 @@ class LineCutter:
             self._rest, self._skipping = "\r" if self._rest.endswith("\r") else "", True
         return lines
 
-    def take_rest(self) -> bytes | None:
-        """Give up what is not cut yet, as the bytes that it was; None while the rest of a cut-off line is skipped."""
-        if self._skipping:
-            return None
+    @property
+    def is_between(self) -> bool:
+        """Whether it stands between two lines, so that nothing it was given is left to be cut."""
         pending, _ = self._decoder.getstate()
-        rest, self._rest = self._rest.encode("utf-8", "surrogateescape") + pending, ""
-        self._decoder.setstate((b"", 0))
-        return rest
+        return not (self._rest or pending or self._skipping)
 
     def flush(self) -> list[str]:
-        """Return what is left at the end."""
+        """Return what is left at the end, without the Ctrl-Z by which old programs mark it."""
         text, self._rest = self._rest + self._decoder.decode(b"", final=True), ""
-        return self._cut(text)
+        return self._cut(text.rstrip(_END_OF_FILE))
 
     def _cut(self, text: str) -> list[str]:
         # newline="" keeps the ends as they are and knows all three; str.splitlines knows too many.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 
-from kore_campaign_async.ingest.records import Broken
+from kore_campaign_async.ingest.records import TableSlice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
 from kore_campaign_async.ingest.sources.csv_text import COMMA, CsvRecords, clean_cells, heading, plain_cells
 from kore_campaign_async.ingest.sources.encodings import UTF_8, spoken
-from kore_campaign_async.ingest.sources.rows import RowSource
+from kore_campaign_async.ingest.sources.rows import Rows, RowSource
 
 
 class CsvFile(RowSource):
@@ -31,7 +32,6 @@ class CsvFile(RowSource):
         self._said_delimiter = delimiter
         self._delimiter = COMMA
         self._records = CsvRecords()
-        self._lines_left = False
         # About as many as the lines of a slice have.
         self._slice_characters = 1 << 15
 
@@ -39,7 +39,7 @@ class CsvFile(RowSource):
         """Read the header, and the first record behind it. SourceError tells what is wrong."""
         await self._find_delimiter()
         await super().open()
-        self.dialects = (Dialect(self._blocks.encoding, self._delimiter),)
+        self.dialects = (Dialect(self._blocks.encoding, self._delimiter, no_header=self.no_header),)
 
     def _no_text(self) -> str:
         encoding = spoken(self._blocks.encoding or UTF_8)
@@ -59,23 +59,30 @@ class CsvFile(RowSource):
             final = not more
             self._block += more
         self._delimiter = self._said_delimiter or found.delimiter
-        self._records = CsvRecords(self._delimiter)
+        self._records = CsvRecords(self._delimiter, self.sheet, self._number_column, has_header=not self.no_header)
         self._block = text[found.skipped :] if found.skipped else self._block
 
-    async def _parsed(self) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
-        while self._block:
-            for part in self._whole_lines(self._cutter.whole(self._block)):
-                yield part
-                await asyncio.sleep(0)
-            self._block = await self._next_block()
+    async def _parsed(self) -> AsyncGenerator[Rows | TableSlice, None]:
+        async with aclosing(self._ranges()) as ranges:
+            async for data in ranges:
+                if isinstance(data, TableSlice):
+                    self.sheet.add(len(data))
+                    yield data
+                    continue
+                for part in self._whole_lines(self._cutter.whole(data)):
+                    yield part
+                    await asyncio.sleep(0)
         for part in self._with_care(self._cutter.flush(), final=True):
             yield part
             await asyncio.sleep(0)
 
-    async def _next_block(self) -> bytes:
-        return await self._blocks.read()
+    async def _ranges(self) -> AsyncGenerator[bytes | TableSlice, None]:
+        """Yield what the file holds, as bytes, or as tables whose rows are not numbered yet."""
+        while self._block:
+            yield self._block
+            self._block = await self._blocks.read()
 
-    def _whole_lines(self, text: str) -> Iterator[tuple[Sequence[list[str] | Broken], bool]]:
+    def _whole_lines(self, text: str) -> Iterator[Rows]:
         """Records of a text of whole lines, and whether they are suspect; at once where that is possible."""
         if not self._cutter.is_plain:
             yield from self._with_care(self._cutter.cut(text))
@@ -87,11 +94,11 @@ class CsvFile(RowSource):
             start = end
             width = self._width
             cells = None if width is None or self._records.is_open else plain_cells(part, width, self._delimiter)
-            self._lines_left = start < len(text)
             if cells is not None:
+                self.sheet.add(len(cells))
                 yield cells, False
             else:
-                yield from self._with_care(self._cutter.cut(part), more=self._lines_left)
+                yield from self._with_care(self._cutter.cut(part))
 
     def _end_of_slice(self, text: str, start: int) -> int:
         """Where a slice ends that begins here: behind the last line of those that are not too many."""
@@ -109,14 +116,10 @@ class CsvFile(RowSource):
         """How many cells a usual record has; None where records must be lists, for `open` or for what a run wrote."""
         return None if self.header is None or self._drop else len(self.header)
 
-    def _with_care(
-        self, lines: list[str], *, final: bool = False, more: bool = False
-    ) -> Iterator[tuple[Sequence[list[str] | Broken], bool]]:
+    def _with_care(self, lines: list[str], *, final: bool = False) -> Iterator[Rows]:
         for start in range(0, max(1, len(lines)), SLICE_RECORDS):
             part = lines[start : start + SLICE_RECORDS]
-            is_last = start + SLICE_RECORDS >= len(lines)
-            self._lines_left = more or not is_last
-            records = self._records.feed(part, final=final and is_last)
+            records = self._records.feed(part, final=final and start + SLICE_RECORDS >= len(lines))
             # A record of several lines can hold more than each of them.
             suspect = not (self._records.plain and are_clean(part))
             cells = None if suspect or self._width is None else clean_cells(records, self._width)

@@ -30,6 +30,7 @@ class FirstRows:
         self.dialects = source.dialects
         self.yields_tables = source.yields_tables
         self.total = source.total
+        self.implied_map = source.implied_map
         self._source = source
         self._slices = source.slices()
         self._held: deque[Slice | TableSlice] = deque()
@@ -86,6 +87,10 @@ class FirstRows:
     def fields(self, record: Record) -> Mapping[str, Any]:
         """A record by the source's own names."""
         return self._source.fields(record)
+
+    def spreadsheet_row(self, row: int) -> int | None:
+        """A record's row as a spreadsheet counts it."""
+        return self._source.spreadsheet_row(row)
 
     def close(self) -> None:
         """Whoever opened the source closes it."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from typing import Any
+
+from attrs import evolve
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
@@ -25,7 +28,6 @@ class NdjsonFile(MappingSource):
         self._block = first
         self._cutter = LineCutter()
         self._row = 1  # the next record's
-        self._lines_left = False  # of the block
 
     async def open(self) -> None:
         """Check that there is something to read."""
@@ -36,27 +38,38 @@ class NdjsonFile(MappingSource):
         if not self._block:
             raise SourceError(f"{self.name} is empty: it needs a JSON object a line")
 
-    def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
+    async def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
-        return self._of_lines()
+        async with aclosing(self._ranges()) as ranges:
+            async for data in ranges:
+                if isinstance(data, TableSlice):
+                    yield evolve(data, first=self._next_row(len(data)))
+                    continue
+                for part in self._of_lines(self._cutter.feed(data)):
+                    yield part
+                    await asyncio.sleep(0)
+        for part in self._of_lines(self._cutter.flush()):
+            yield part
+            await asyncio.sleep(0)
 
-    async def _of_lines(self) -> AsyncGenerator[Slice, None]:
-        while True:
-            lines = self._cutter.feed(self._block) if self._block else self._cutter.flush()
-            lines = [line for line in lines if not line.isspace()]
-            for start in range(0, len(lines), SLICE_RECORDS):
-                part = lines[start : start + SLICE_RECORDS]
-                self._lines_left = start + SLICE_RECORDS < len(lines)
-                records = [record_of(line) for line in part]
-                first, self._row = self._row, self._row + len(records)
-                yield Slice(first, records, suspect=not are_clean(part) or any("\\u0000" in line for line in part))
-                await asyncio.sleep(0)
-            if not self._block:
-                return
-            self._block = await self._next_block()
+    async def _ranges(self) -> AsyncGenerator[bytes | TableSlice, None]:
+        """Yield what the file holds, as bytes, or as tables whose rows are not numbered yet."""
+        while self._block:
+            yield self._block
+            self._block = await self._blocks.read()
 
-    async def _next_block(self) -> bytes:
-        return await self._blocks.read()
+    def _of_lines(self, lines: list[str]) -> Iterator[Slice]:
+        lines = [line for line in lines if not line.isspace()]
+        for start in range(0, len(lines), SLICE_RECORDS):
+            part = lines[start : start + SLICE_RECORDS]
+            records = [record_of(line) for line in part]
+            suspect = not are_clean(part) or any("\\u0000" in line for line in part)
+            yield Slice(self._next_row(len(records)), records, suspect)
+
+    def _next_row(self, rows: int) -> int:
+        """The number of the next row, of so many that are taken now."""
+        first, self._row = self._row, self._row + rows
+        return first
 
     def fraction(self) -> float | None:
         """How much of the file is read."""

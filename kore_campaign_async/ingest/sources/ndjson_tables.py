@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from kore_campaign_async.ingest.records import Slice, TableSlice
-from kore_campaign_async.ingest.sources.blocks import Blocks
+from kore_campaign_async.ingest.sources.base import one_ahead
 from kore_campaign_async.ingest.sources.ndjson_columns import table_of
 from kore_campaign_async.ingest.sources.ndjson_file import NdjsonFile
 from kore_campaign_async.ingest.sources.plain_parts import PlainParts
@@ -16,18 +16,13 @@ class NdjsonTables(NdjsonFile):
 
     yields_tables = True
 
-    def __init__(self, blocks: Blocks, first: bytes) -> None:
-        super().__init__(blocks, first)
-        self._plain = PlainParts(blocks, self._cutter)
-
     def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
-        return self._plain.woven(self._of_lines(), is_between=lambda: not self._lines_left, table_of=self._table_of)
+        return one_ahead(super().slices())
 
-    def _table_of(self, data: bytes) -> TableSlice | None:
-        table = table_of(data, self._row)
-        self._row += 0 if table is None else len(table)
-        return table
+    def _ranges(self) -> AsyncGenerator[bytes | TableSlice, None]:
+        return PlainParts(self._blocks, self._block, lambda: self._cutter.is_between, _table_of).parts()
 
-    async def _next_block(self) -> bytes:
-        return await self._plain.next_block()
+
+def _table_of(data: bytes) -> TableSlice | None:
+    return table_of(data, 0)

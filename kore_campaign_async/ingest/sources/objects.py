@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence, Sized
 from contextlib import aclosing
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource, shown
 from kore_campaign_async.models import Contact
 
+_UNCHANGING: Final = frozenset({str, int, float, bool, bytes, type(None)})
+
 
 class Objects(MappingSource):
     """Yields what an iterable holds: `Contact`, mappings, or numbers as text; anything else is a `bad_row`.
 
+    Each is read when it is yielded: what its owner does with it later, such as to fill it anew, changes nothing.
     A plain iterable is advanced in the event loop's own thread, so one that blocks should be an async one.
     """
 
@@ -25,7 +29,7 @@ class Objects(MappingSource):
         self._items = items
         self._total = len(items) if isinstance(items, Sized) else 0
         self._read = 0
-        self._part: list[Any] = []
+        self._part: list[Record] = []
 
     async def open(self) -> None:
         """Nothing is read yet: an iterable may be empty."""
@@ -44,7 +48,7 @@ class Objects(MappingSource):
                 raise
 
     async def _filled(self, items: Iterable[Any]) -> AsyncGenerator[None, None]:
-        iterator = iter(items)
+        iterator = map(_record, items)
         while True:
             self._part.extend(islice(iterator, SLICE_RECORDS))
             if not self._part:
@@ -55,7 +59,7 @@ class Objects(MappingSource):
     async def _filled_async(self) -> AsyncGenerator[None, None]:
         assert isinstance(self._items, AsyncIterable)  # noqa: S101  chosen by this
         async for item in self._items:
-            self._part.append(item)
+            self._part.append(_record(item))
             if len(self._part) == SLICE_RECORDS:
                 yield
                 await asyncio.sleep(0)
@@ -70,7 +74,7 @@ class Objects(MappingSource):
         """What was taken from the iterable since the last slice."""
         part, self._part = self._part, []
         self._read += len(part)
-        return [_record(item) for item in part]
+        return part
 
     def fraction(self) -> float | None:
         """How much is read of an iterable with a length."""
@@ -93,8 +97,21 @@ def _mapped(item: Any) -> Record:
     if isinstance(item, Contact):
         if not any(name in wire.CONTACT_FIELDS for name in item.extra):
             unstructured: dict[str, Any] = wire.converter.unstructure(item)
-            return unstructured
+            return _kept(unstructured)
     elif isinstance(item, Mapping):
-        # A copy: what the caller does with it later must not change what is sent.
-        return dict(item)
+        return _kept(dict(item))
     return Broken(BAD_ROW, shown(item))
+
+
+def _kept(record: dict[Any, Any]) -> dict[Any, Any]:
+    """A record that shares nothing with its owner that could change."""
+    if _UNCHANGING.issuperset(map(type, record.values())):
+        return record
+    return {key: value if type(value) in _UNCHANGING else _copied(value) for key, value in record.items()}
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001  a caller's own object may fail at anything
+        return [shown(value)]  # no text: such a value is not sent, and an outcome file shows it

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 
 from kore_campaign_async.config import Files
 from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.sources.base import Dialect, Source
+from kore_campaign_async.ingest.sources.base import Dialect, MappingSource, Source
 from kore_campaign_async.ingest.sources.blocks import Blocks, in_thread
 from kore_campaign_async.ingest.sources.csv_file import CsvFile
 from kore_campaign_async.ingest.sources.encodings import UTF_8
@@ -77,7 +77,7 @@ def inputs_of(given: Contacts | tuple[Input, ...]) -> tuple[Input, ...] | None:
         return given
     if not isinstance(given, Files):
         return None
-    dialect = Dialect(given.encoding, given.delimiter, given.sheet)
+    dialect = Dialect(given.encoding, given.delimiter, given.sheet, given.no_header)
     inputs = tuple(Input(None if str(path) == "-" else path, dialect) for path in given.paths)
     if len(inputs) > 1:
         if any(one.path is None for one in inputs):
@@ -96,6 +96,7 @@ async def open_source(
     guesses: Guesses = (),
     *,
     is_headless: Callable[[Sequence[str]], bool] | None = None,
+    column_map: Mapping[str, str] = MappingProxyType({}),
 ) -> Source:
     """Open a source, and read it as far as its header.
 
@@ -104,6 +105,7 @@ async def open_source(
             `Files`, a table, or any iterable or async iterable of `Contact`, mappings or numbers as text.
         guesses: for each file, how to ask for its encoding, which is UTF-8 without them.
         is_headless: of a CSV file that may have no header, or nothing at all: tells whether its first record is none.
+        column_map: source column to field, as far as it overrules the usual names.
 
     Raises:
         SourceError: it can't be read as it is.
@@ -113,8 +115,10 @@ async def open_source(
     if inputs is not None:
         asking: Guesses = guesses or [_utf_8] * len(inputs)
         if len(inputs) == 1:
-            return await _open_file(inputs[0], asking[0], is_headless=is_headless)
-        source = SeveralFiles([partial(_open_file, one, guess) for one, guess in zip(inputs, asking, strict=True)])
+            return await _open_file(inputs[0], asking[0], is_headless=is_headless, column_map=column_map)
+        source = SeveralFiles(
+            [partial(_open_file, one, guess, column_map=column_map) for one, guess in zip(inputs, asking, strict=True)]
+        )
     # Frames are iterables too, of their columns.
     elif hasattr(given, "__arrow_c_stream__") or type(given).__module__.partition(".")[0] == "polars":
         source = (await _tables(f"a {type(given).__name__}")).table_of_object(given)
@@ -128,6 +132,18 @@ async def open_source(
     return source
 
 
+def engine(source: Source) -> dict[str, str | None]:
+    """What reads a source: by tables or record by record, and the versions that decide how. It takes its time."""
+    # Its import takes longer than all that it is asked for.
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return {
+        "engine": "tables" if source.yields_tables else "records",
+        "polars": version("polars") if source.yields_tables else None,
+        "version": version("kore-campaign-async"),
+    }
+
+
 async def _utf_8() -> str:
     return UTF_8
 
@@ -138,14 +154,14 @@ async def _open_file(
     dialect: Dialect | None = None,
     *,
     is_headless: Callable[[Sequence[str]], bool] | None = None,
+    column_map: Mapping[str, str],
 ) -> Source:
     dialect = dialect or one.dialect
     blocks = Blocks(one.path, dialect.encoding, guess)
     source: Source | None = None
     try:
         source = await _of_kind(one.path, blocks, dialect)
-        if isinstance(source, RowSource):
-            source.is_headless = is_headless
+        _tell(source, dialect, is_headless, column_map)
         await source.open()
     except BaseException:
         blocks.close()
@@ -153,6 +169,21 @@ async def _open_file(
             source.close()
         raise
     return source
+
+
+def _tell(
+    source: Source,
+    dialect: Dialect,
+    is_headless: Callable[[Sequence[str]], bool] | None,
+    column_map: Mapping[str, str],
+) -> None:
+    """Tell a source of rows what is known of its header. SourceError if another one is said to have none."""
+    if isinstance(source, RowSource):
+        source.is_headless = is_headless
+        source.no_header, source.column_map = dialect.no_header, column_map
+    elif dialect.no_header:
+        kind = "objects" if isinstance(source, MappingSource) else "a table"
+        raise SourceError(f"{source.name} is {kind}, which has names for all its columns: leave --no-header out")
 
 
 async def _of_kind(path: Path | None, blocks: Blocks, dialect: Dialect) -> Source:

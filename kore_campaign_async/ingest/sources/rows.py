@@ -6,21 +6,30 @@ import json
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
+
+from attrs import evolve
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.escaping import restored
-from kore_campaign_async.ingest.matching import usual_field
+from kore_campaign_async.ingest.matching import is_number_name, usual_field
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import (
     MAPPING_COLUMNS,
+    OUTCOME_COLUMNS,
     SLICE_RECORDS,
     Dialect,
     cells_by_name,
     cells_of,
     written_by_a_run,
 )
+from kore_campaign_async.ingest.sources.phone_like import holds_number, only_number
+from kore_campaign_async.ingest.sources.sheet_rows import SheetRows
+
+#: Records that follow each other, and whether they are suspect.
+Rows = tuple[Sequence[list[str] | Broken], bool]
 
 # The reason of a contact that was not sent: a code, never the words of a server.
 _OWN_REASON: Final = re.compile(r"[a-z_]+|duplicate of row [0-9]+", re.ASCII).fullmatch
@@ -31,10 +40,16 @@ class RowSource:
 
     A source that a run wrote (its first two columns are exactly `row,reason`) is read without these two, so
     that it can be mended and pushed again.
+
+    Every record comes through `slices`, which is the only place that numbers one, in the order in which they were read.
     """
 
     #: Tells of a file's first record that it is no header, where a file may have none; it may be empty, then.
     is_headless: Callable[[Sequence[str]], bool] | None = None
+    #: Whether the first record is one like all others. A file that a run wrote has a header all the same.
+    no_header = False
+    #: Source column to field, which overrules the usual names.
+    column_map: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, name: str, path: Path | None) -> None:
         self.name = name
@@ -45,6 +60,8 @@ class RowSource:
         self.dialects: tuple[Dialect, ...] = ()
         self.yields_tables = False
         self.total: int | None = None
+        self.implied_map: Mapping[str, str] = {}
+        self.sheet = SheetRows()
         self._stream = self._parsed()
         self._ahead: list[list[str] | Broken] = []
         self._ahead_suspect = False
@@ -56,41 +73,93 @@ class RowSource:
         """What is wrong with a header that holds what no text holds."""
         return "can't be read: its first row holds what is no text"
 
-    def _parsed(self) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
-        """Yield rows, the header first, and whether they are suspect."""
+    def _parsed(self) -> AsyncGenerator[Rows | TableSlice, None]:
+        """Yield rows, the header first, and tables of them, whose rows are not numbered yet."""
         raise NotImplementedError
 
     async def open(self) -> None:
         """Read the header, and the first record behind it. SourceError tells what is wrong."""
-        async for records, suspect in self._stream:
-            self._ahead += records
-            self._ahead_suspect |= suspect
-            if len(self._ahead) > 1:
+        async for found in self._stream:
+            assert not isinstance(found, TableSlice)  # noqa: S101  there are none before the columns are known
+            self._ahead += found[0]
+            self._ahead_suspect |= found[1]
+            if len(self._ahead) > 1 and (not self.no_header or self._first() is not None):
                 break
-        if not self._ahead and self.is_headless is None:
-            raise SourceError(f"{self.name} is empty: it needs a header and contacts")
-        header = self._ahead.pop(0) if self._ahead else [wire.PHONE_NUMBER]
-        if isinstance(header, Broken):
-            raise SourceError(f"the header of {self.name} can't be read: it has a quote that never closes")
-        if not _is_clean("".join(header)):
-            raise SourceError(f"{self.name} {self._no_text()}")
-        if self.is_headless is not None and self.is_headless(header):
-            self._ahead.insert(0, header)
-            header = [wire.PHONE_NUMBER]
-        elif not self._ahead and self.is_headless is None:
-            raise SourceError(f"{self.name} has a header and no contacts")
+        header = self._header()
         self._drop, self.notices = written_by_a_run(self.name, header)
         self.columns = tuple(header[self._drop :])
         # Of a source of mappings: each record stands in the last column, as JSON.
         self._mappings = self._drop > 0 and self.columns == MAPPING_COLUMNS
         self.header = None if self._mappings else self.columns
+        if self.columns == _numbered(len(self.columns)):
+            first = self._first()
+            at = None if first is None else only_number(first[self._drop :])
+            self.implied_map = {} if at is None else {str(at + 1): wire.PHONE_NUMBER}
+
+    def _header(self) -> list[str]:
+        """The names of all columns, those of a run included; what stands ahead are the records behind them."""
+        if not self._ahead and self.is_headless is None:
+            raise SourceError(f"{self.name} is empty: it needs {'' if self.no_header else 'a header and '}contacts")
+        first = self._first()
+        if self.no_header and first is None:
+            raise SourceError(f"{self.name} has no row that can be read: mend its quotes")
+        if self.no_header and first is not None and not written_by_a_run(self.name, first)[0]:
+            self._refuse_what_is_no_text(first)
+            self.sheet.headers = 0
+            return list(_numbered(len(first)))
+        header = self._ahead.pop(0) if self._ahead else [wire.PHONE_NUMBER]
+        if isinstance(header, Broken):
+            raise SourceError(
+                f"the header of {self.name} can't be read: it has a quote that never closes, or text behind a"
+                " closing one"
+            )
+        self._refuse_what_is_no_text(header)
+        if self.is_headless is not None:
+            if self.is_headless(_without_empty_end(header)):
+                self._ahead.insert(0, header)
+                self.sheet.headers = 0
+                return [wire.PHONE_NUMBER]
+        elif holds_number(header):
+            raise SourceError(
+                f"{self.name}: this file has no header; give --no-header (its first row holds a phone number; its"
+                " columns are then called 1, 2, …)"
+                if header[: len(OUTCOME_COLUMNS)] != list(OUTCOME_COLUMNS)
+                else f"{self.name}: the run that wrote this file took a contact for the header; push the file that the"
+                " run read anew, with --no-header"
+            )
+        elif not self._ahead:
+            raise SourceError(f"{self.name} has a header and no contacts")
+        return header
+
+    def _first(self) -> list[str] | None:
+        """The first record that stands ahead and is whole."""
+        return next((record for record in self._ahead if isinstance(record, list)), None)
+
+    def _refuse_what_is_no_text(self, cells: Sequence[str]) -> None:
+        if not _is_clean("".join(cells)):
+            raise SourceError(f"{self.name} {self._no_text()}")
+
+    def _number_column(self, first: Sequence[str]) -> int | None:
+        """Which column is the number's, as far as the first record tells."""
+        drop, _ = written_by_a_run(self.name, first)
+        names = _numbered(len(first)) if self.no_header and not drop else tuple(first)
+        mapped = [name for name, field in self.column_map.items() if is_number_name(field)]
+        at = [index for index, name in enumerate(names) if (name in mapped if mapped else is_number_name(name))]
+        if not at and self.no_header:
+            return only_number(first)
+        return at[0] if len(at) == 1 else None
 
     async def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
         ahead, self._ahead = self._ahead, []
         for part in _parts(ahead):
             yield self._slice(part, suspect=self._ahead_suspect)
-        async for records, suspect in self._stream:
+        async for found in self._stream:
+            if isinstance(found, TableSlice):
+                row, self._row = self._row, self._row + len(found)
+                yield evolve(found, first=row)
+                continue
+            records, suspect = found
             for part in _parts(records):
                 yield self._slice(part, suspect=suspect)
 
@@ -127,6 +196,10 @@ class RowSource:
         """A record's cells by column; those behind the last column, by their number."""
         return cells_by_name(record, self.columns)
 
+    def spreadsheet_row(self, row: int) -> int | None:
+        """A record's row as a spreadsheet counts it, the header and blank rows included; None where it is not kept."""
+        return self.sheet.row_of(row)
+
 
 def _parts(items: Sequence[list[str] | Broken]) -> Iterator[Sequence[list[str] | Broken]]:
     if 0 < len(items) <= SLICE_RECORDS:
@@ -141,6 +214,17 @@ def _holds_escapes(cells: list[str] | Broken) -> bool:
     if isinstance(cells, Broken) or len(cells) < 2:  # noqa: PLR2004  row and reason
         return False
     return _OWN_REASON(cells[1].strip()) is not None and any("\\" in cell for cell in cells)
+
+
+def _numbered(columns: int) -> tuple[str, ...]:
+    """What columns are called that have no names."""
+    return tuple(str(index + 1) for index in range(columns))
+
+
+def _without_empty_end(cells: Sequence[str]) -> Sequence[str]:
+    while cells and not cells[-1].strip():
+        cells = cells[:-1]
+    return cells
 
 
 def _unpacked(cells: list[str] | Broken) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -16,6 +17,8 @@ from kore_campaign_async.ingest.matching import usual_field
 from kore_campaign_async.ingest.records import Broken, Cells, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import MANY_COLUMNS, Dialect, Source, cells_by_name, cells_of
 from kore_campaign_async.ingest.sources.blocks import in_thread
+from kore_campaign_async.ingest.sources.rows import RowSource
+from kore_campaign_async.ingest.sources.sheet_rows import SheetRows
 
 _SHOWN_FILES: Final = 3
 _SHOWN_COLUMNS: Final = 10
@@ -39,6 +42,9 @@ class SeveralFiles:
         self.dialects: tuple[Dialect, ...] = ()
         self.yields_tables = False
         self.total: int | None = None
+        self.implied_map: Mapping[str, str] = {}
+        # How many rows stand before each file, and how a spreadsheet counts its own.
+        self._sheets: list[tuple[int, SheetRows | None]] = []
         self._openers = openers
         self._first_name = ""
         self._now: Source | None = None
@@ -57,7 +63,7 @@ class SeveralFiles:
                     raise SourceError(f"{source.name} can't be read twice, so it is pushed by itself, not among files")
                 if not number:
                     self.header, self.columns, self.path = source.header, source.columns, source.path
-                    self._first_name = source.name
+                    self.implied_map, self._first_name = source.implied_map, source.name
                 await self._order_of(source)
                 names.append(source.name)
                 notices += source.notices
@@ -111,6 +117,7 @@ class SeveralFiles:
             try:
                 order = await self._order_of(source)  # it may have changed since
                 last = 0
+                self._sheets.append((before, source.sheet if isinstance(source, RowSource) else None))
                 async with aclosing(source.slices()) as slices:
                     async for part in slices:
                         last = part.first + len(part) - 1
@@ -136,6 +143,14 @@ class SeveralFiles:
     def fields(self, record: Record) -> Mapping[str, Any]:
         """A record's cells by column; those behind the last column, by their number."""
         return cells_by_name(record, self.columns)
+
+    def spreadsheet_row(self, row: int) -> int | None:
+        """A record's row as a spreadsheet counts it that shows the record's file; None where it is not kept."""
+        at = bisect_left(self._sheets, row, key=lambda one: one[0]) - 1
+        if at < 0:
+            return None
+        before, sheet = self._sheets[at]
+        return None if sheet is None else sheet.row_of(row - before)
 
     def close(self) -> None:
         """Close the file that is open."""

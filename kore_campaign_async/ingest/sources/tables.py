@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import polars as pl
@@ -18,6 +19,7 @@ from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import Record, TableSlice
 from kore_campaign_async.ingest.sources.base import Dialect, one_ahead, written_by_a_run
 from kore_campaign_async.ingest.sources.blocks import in_thread
+from kore_campaign_async.ingest.sources.phone_like import holds_number
 
 _SLICE_ROWS: Final = 1 << 15
 # Up to here a float of so many bits holds every whole number, and no other one is rounded to it.
@@ -36,6 +38,7 @@ class Tables:
 
     yields_tables = True
     dialects: tuple[Dialect, ...] = (Dialect(),)
+    implied_map: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, given: pl.DataFrame | pl.LazyFrame, name: str, path: Path | None = None) -> None:
         self.name = name
@@ -59,6 +62,11 @@ class Tables:
         self._typed = frozenset(
             index for index, name in enumerate(self.columns) if not _is_text_or_whole(self._schema[name])
         )
+        if holds_number(self.columns):
+            raise SourceError(
+                f"a column of {self.name} is called by a phone number: its first row was taken for a header when it was"
+                " made; make it anew, with names for its columns"
+            )
         for name in self.columns:
             if not _can_be_text(self._schema[name]):
                 raise SourceError(
@@ -134,6 +142,10 @@ class Tables:
     def fields(self, record: Record) -> Mapping[str, Any]:
         """A row's cells by column."""
         return dict(zip(self.columns, self.cells(record), strict=True))
+
+    def spreadsheet_row(self, row: int) -> int | None:  # noqa: ARG002  what other sources need
+        """None: a table stands in no spreadsheet."""
+        return None
 
     def close(self) -> None:
         """The table is the caller's, and a file is open only while a part of it is read."""

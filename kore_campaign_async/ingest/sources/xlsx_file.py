@@ -12,7 +12,7 @@ import datetime as dt
 import re
 import zipfile
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -22,10 +22,10 @@ import python_calamine as calamine
 
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.phone_text import TypedText
-from kore_campaign_async.ingest.records import BAD_VALUE, Broken
+from kore_campaign_async.ingest.records import BAD_VALUE, Broken, TableSlice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect
 from kore_campaign_async.ingest.sources.blocks import BLOCK_BYTES, in_thread
-from kore_campaign_async.ingest.sources.rows import RowSource
+from kore_campaign_async.ingest.sources.rows import Rows, RowSource
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class XlsxFile(RowSource):
         """Read the header, and the first row behind it. SourceError tells what is wrong."""
         others = await self._reading(self._opened)
         await super().open()
-        self.dialects = (Dialect(sheet=self._sheet),)
+        self.dialects = (Dialect(sheet=self._sheet, no_header=self.no_header),)
         if others:
             self.notices += (
                 f"of {self.name} the sheet {self._sheet!r} is read; --sheet names another one: {_listed(others)}",
@@ -79,7 +79,7 @@ class XlsxFile(RowSource):
                 f"{self.name} has no sheet {self._sheet!r}; its sheets are {_listed(names)}: name one with --sheet"
             )
         sheet = book.get_sheet_by_name(self._sheet)
-        self.total = max(0, sheet.height - 1)
+        self.total = max(0, sheet.height - (not self.no_header))
         self._rows = iter(sheet.iter_rows())
         return [name for name in names if name != self._sheet and book.get_sheet_by_name(name).height]
 
@@ -101,21 +101,33 @@ class XlsxFile(RowSource):
                         " off the contacts, or save it as CSV"
                     )
 
-    async def _parsed(self) -> AsyncGenerator[tuple[Sequence[list[str] | Broken], bool], None]:
+    async def _parsed(self) -> AsyncGenerator[Rows | TableSlice, None]:
         while rows := await self._reading(lambda: list(islice(self._rows, SLICE_RECORDS))):
             self._read += len(rows)
-            records = [record for row in rows if (record := self._record(row)) is not None]
-            yield records, True
+            yield self._numbered(map(self._record, rows)), True
             await asyncio.sleep(0)
+
+    def _numbered(self, records: Iterable[list[str] | Broken | None]) -> list[list[str] | Broken]:
+        """The records but the empty rows, which the sheet counts too."""
+        found: list[list[str] | Broken] = []
+        for record in records:
+            if record is None:
+                self.sheet.skip()
+            else:
+                self.sheet.add()
+                found.append(record)
+        return found
 
     def _record(self, row: list[Any]) -> list[str] | Broken | None:
         cells = [_as_text(value) for value in row]
-        while cells and (len(cells) > self._width or not self._width) and cells[-1] == "":
+        while cells and (len(cells) > self._width or not self._width) and cells[-1] is not None:
+            if cells[-1].strip():
+                break
             del cells[-1]  # the sheet is as wide as its widest row
         texts = [text for text in cells if text is not None]
         if len(texts) < len(cells):
             return Broken(BAD_VALUE, ",".join(map(str, row)))
-        if not any(texts):
+        if not any(map(str.strip, texts)):
             return None
         self._width = self._width or len(texts)
         return texts
