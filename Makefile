@@ -28,6 +28,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/journal_cost.py
 	$(BIN)/python benchmarks/budget.py
+	$(BIN)/python benchmarks/growth.py
 
 clean:
 	rm -rf .venv dist

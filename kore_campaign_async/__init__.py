@@ -43,6 +43,7 @@ if typing.TYPE_CHECKING:
         RefusedError,
         ReplyTimeoutError,
         RunDirectoryError,
+        ScopeError,
         ServerError,
         SharedRateError,
         SourceError,
@@ -53,8 +54,9 @@ if typing.TYPE_CHECKING:
         UnsuccessfulError,
     )
     from kore_campaign_async.hooks import AttemptEnded, BatchSettled, CallEnded, RunEnded, RunStarted
+    from kore_campaign_async.ingest.amend import amend_ingest
     from kore_campaign_async.ingest.records import Outcome, State
-    from kore_campaign_async.ingest.report import BudgetUse, Calls, Counts, IngestReport
+    from kore_campaign_async.ingest.report import BarredUse, BudgetUse, Calls, Counts, IngestReport
     from kore_campaign_async.ingest.start import (
         OutcomeStream,
         ingest_contacts,
@@ -91,6 +93,7 @@ __all__ = [
     "AccountingError",
     "Attempt",
     "AttemptEnded",
+    "BarredUse",
     "BatchLimits",
     "BatchSettled",
     "BudgetUse",
@@ -141,6 +144,7 @@ __all__ = [
     "RunDirectoryError",
     "RunEnded",
     "RunStarted",
+    "ScopeError",
     "ServerError",
     "SharedRateError",
     "SourceError",
@@ -152,6 +156,7 @@ __all__ = [
     "UnexpectedReplyError",
     "UnreadableReplyError",
     "UnsuccessfulError",
+    "amend_ingest",
     "ingest_contacts",
     "iter_outcomes",
     "raw_responses",
@@ -166,6 +171,7 @@ _HOMES = {
     "AttemptEnded": "hooks",
     "BatchLimits": "config",
     "BatchSettled": "hooks",
+    "BarredUse": "ingest.report",
     "BudgetUse": "ingest.report",
     "CallEnded": "hooks",
     "CallError": "errors",
@@ -214,6 +220,7 @@ _HOMES = {
     "RunDirectoryError": "errors",
     "RunEnded": "hooks",
     "RunStarted": "hooks",
+    "ScopeError": "errors",
     "ServerError": "errors",
     "SharedRateError": "errors",
     "SourceError": "errors",
@@ -225,6 +232,7 @@ _HOMES = {
     "UnexpectedReplyError": "errors",
     "UnreadableReplyError": "errors",
     "UnsuccessfulError": "errors",
+    "amend_ingest": "ingest.amend",
     "ingest_contacts": "ingest.start",
     "iter_outcomes": "ingest.start",
     "raw_responses": "client",

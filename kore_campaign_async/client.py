@@ -50,7 +50,7 @@ from kore_campaign_async.errors import (
     UnauthorizedError,
 )
 from kore_campaign_async.hooks import AttemptEnded, CallEnded, Hook, Hooks
-from kore_campaign_async.message import Request, Response, Sending
+from kore_campaign_async.message import LARGE_REPLY_BYTES, Request, Response, Sending
 from kore_campaign_async.models import Contact, ContactList, ContactListUpdate, QueuedJob
 from kore_campaign_async.pace import Pace
 from kore_campaign_async.retrying import CallRetrying, RepeatLimit
@@ -515,7 +515,7 @@ class CampaignClient:
             if before_attempt is not None:
                 await before_attempt(call.attempts + 1)
             result = await self._once(request, token, functools.partial(ended, slot))
-            if isinstance(result, UnauthorizedError):
+            if isinstance(result, UnauthorizedError) and result.renewable:
                 logger.info("%s: the token was not accepted (401)", request.endpoint)
                 call.renewed = await self._credentials.renew(token)
             elif isinstance(result, ThrottledError):
@@ -574,7 +574,11 @@ class CampaignClient:
         sending = Sending()
         failed: BaseException | None = None
         try:
-            result = request.parse(await self._transport.send(request, token, sending))
+            response = await self._transport.send(request, token, sending)
+            if len(response.body) <= LARGE_REPLY_BYTES:
+                result = request.parse(response)
+            else:
+                result = await asyncio.to_thread(request.parse, response)
         except CallError as error:
             failed = error.with_traceback(None)
         except BaseException as error:  # noqa: BLE001  raised again below, outside of the handler

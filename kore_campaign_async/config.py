@@ -342,8 +342,8 @@ class IngestOptions:
             `auto` only if the list is known to drop duplicates.
         list_drops_duplicates: the caller states that the list drops duplicates, where the API does not tell.
         keep_duplicates: send a number again that came earlier in this source.
-        isolate: split a batch that was refused with 400 or 422 until the contacts are found that it was refused
-            for, within a hundred extra calls a batch; the others go in. Nobody knows whether a refusal adds
+        isolate: split a batch that was refused with 400, 412 or 422 until the contacts are found that it was
+            refused for, within a hundred extra calls a batch; the others go in. Nobody knows whether a refusal adds
             nothing, so a list that keeps duplicates also needs `on_uncertain="resend"`.
         region: two letters of ISO 3166, such as `US`: numbers are read as people there write them, and become E.164.
             None takes what has the shape of E.164, and nothing else. Needs the extra `phone`.

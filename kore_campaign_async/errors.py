@@ -25,11 +25,12 @@
         └── RefusedError           REFUSED: a real response said no
             ├── ThrottledError             429, or the words of a rate limit
             ├── UnauthorizedError          401
+            │   └── ScopeError                 401 that speaks of the scope: another token does not help
             ├── ForbiddenError             403
             ├── NotFoundError              404
             ├── PayloadTooLargeError       413
             ├── RedirectRefusedError       307, 308: never followed
-            └── UnsuccessfulError          an envelope whose status is not "success"
+            └── UnsuccessfulError          an error envelope, whatever its HTTP status
 
 All of them survive pickling, and none of them holds a token, a secret or a request body. Only what a caller's own token
 function raised stands, as it is, behind a CredentialsError as its cause.
@@ -216,7 +217,19 @@ class ThrottledError(RefusedError):
 
 
 class UnauthorizedError(RefusedError):
-    """401: the token is not accepted."""
+    """401: the token is not accepted.
+
+    Attributes:
+        renewable: whether another token can help (on the class).
+    """
+
+    renewable: ClassVar[bool] = True
+
+
+class ScopeError(UnauthorizedError):
+    """401 whose words speak of the scope: the app lacks it, or was not published since it got it."""
+
+    renewable = False
 
 
 class ForbiddenError(RefusedError):
@@ -236,4 +249,4 @@ class RedirectRefusedError(RefusedError):
 
 
 class UnsuccessfulError(RefusedError):
-    """An envelope whose status is not "success"."""
+    """An error envelope, whatever its HTTP status: it has `errors`, or a text for `status` that is not "success"."""

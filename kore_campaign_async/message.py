@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from attrs import define, field, frozen
 
 T = TypeVar("T")
+
+#: A longer reply is worked through off the event loop: a listing can have tens of megabytes.
+LARGE_REPLY_BYTES: Final = 1 << 18
 
 
 @frozen

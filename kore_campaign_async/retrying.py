@@ -150,7 +150,7 @@ class CallRetrying:
         error = _error(state)
         if isinstance(error, UnauthorizedError):
             self._unauthorized += 1
-            return self.renewed and self._unauthorized == 1 and self._go_on()
+            return error.renewable and self.renewed and self._unauthorized == 1 and self._go_on()
         if error is None or not error.retryable or not self._go_on():
             return False
         return error.outcome is not CallOutcome.MAYBE_PROCESSED or self._repeatable

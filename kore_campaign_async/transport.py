@@ -25,12 +25,13 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
+from attrs import evolve
 from yarl import URL
 
 from kore_campaign_async import wire
 from kore_campaign_async.auth import Token
 from kore_campaign_async.config import Network, ReplyLimits, Timeouts
-from kore_campaign_async.endpoints import add_contacts, envelope
+from kore_campaign_async.endpoints import envelope
 from kore_campaign_async.errors import (
     CallError,
     CertificateError,
@@ -45,13 +46,15 @@ from kore_campaign_async.errors import (
     RedirectRefusedError,
     RefusedError,
     ReplyTimeoutError,
+    ScopeError,
     ServerError,
     ThrottledError,
     UnauthorizedError,
     UnexpectedReplyError,
     UnreadableReplyError,
+    UnsuccessfulError,
 )
-from kore_campaign_async.message import Request, Response, Sending
+from kore_campaign_async.message import LARGE_REPLY_BYTES, Request, Response, Sending
 
 #: From how much on a clock counts as off: an answer may take a while, and tokens are valid for longer.
 CLOCK_OFF_SECONDS: Final = 10.0
@@ -68,6 +71,11 @@ _RATE_LIMIT = re.compile(
     r"exceeded the (per-minute|hourly) rate limit|rate limit for this api has been reached",
     re.ASCII | re.IGNORECASE,
 )
+
+# With these words beside them a job may be on its way.
+_QUEUED_PERHAPS = re.compile(r"in progress|queued for addition", re.ASCII | re.IGNORECASE)
+_NO_SCOPE: Final = "the app lacks the scope Campaign Management, or was not published since it got it"
+_SCOPE = re.compile(r"\bscopes?\b", re.ASCII | re.IGNORECASE)
 
 _REFUSALS: Final[Mapping[int, tuple[type[CallError], str]]] = {
     301: (RedirectedError, "the server redirects, which is never followed"),
@@ -247,28 +255,26 @@ def _epoch(text: str) -> float | None:
 
 
 def error_of(response: Response, *, now: float, retry_after_max_seconds: float) -> CallError | None:
-    """The error that a response is, or None for a 2xx without the words of a rate limit."""
+    """The error that a response is, or None for a 2xx without the words of a rate limit, which its endpoint judges."""
     success = 200 <= response.status < 300  # noqa: PLR2004  a 2xx
     # Without an escape a body's words are its bytes, and most need not be read twice.
     if success and b"\\" not in response.body and b"rate limit" not in response.body.lower():
         return None
-    said = envelope.json_words(response.body)
-    throttled = response.status == 429 or (  # noqa: PLR2004  Too Many Requests, as everybody knows it
-        said is not None and _RATE_LIMIT.search(said) is not None and not add_contacts.says_queued(said)
-    )
+    value = envelope.json_in(response.body)
+    throttled = response.status == 429 or _is_throttling(value)  # noqa: PLR2004  Too Many Requests, as everybody knows it
     if success and not throttled:
         return None
     kind: type[CallError]
     if throttled:
         kind, reason = ThrottledError, "the account's rate limit is used up"
-    elif response.status in _REFUSALS:
-        kind, reason = _REFUSALS[response.status]
-    elif 400 <= response.status < 500:  # noqa: PLR2004  a 4xx
-        kind, reason = RefusedError, "the server refused the call"
-    elif response.status >= 500:  # noqa: PLR2004  a 5xx
-        kind, reason = ServerError, "the server failed"
     else:
-        kind, reason = UnexpectedReplyError, "an answer that nobody asked for"
+        kind, reason = _of_status(response.status)
+        why = envelope.error_in(value)
+        # An error envelope says no, also where its status alone would leave it open.
+        if why is not None and not issubclass(kind, RefusedError):
+            kind, reason = UnsuccessfulError, why
+        elif kind is UnauthorizedError and _speaks_of_the_scope(response):
+            kind, reason = ScopeError, _NO_SCOPE
     return kind(
         reason,
         response.method,
@@ -282,6 +288,29 @@ def error_of(response: Response, *, now: float, retry_after_max_seconds: float) 
             longest=retry_after_max_seconds,
         ),
     )
+
+
+def _is_throttling(value: Any) -> bool:
+    """Whether a body's JSON is the answer of a rate limit. Of a job that may be queued nothing is sent again for it."""
+    said = envelope.words_in(value) if isinstance(value, dict) else ""
+    return _RATE_LIMIT.search(said) is not None and _QUEUED_PERHAPS.search(said) is None
+
+
+def _of_status(status: int) -> tuple[type[CallError], str]:
+    """What a status other than 2xx means by itself."""
+    if status in _REFUSALS:
+        return _REFUSALS[status]
+    if 400 <= status < 500:  # noqa: PLR2004  a 4xx
+        return RefusedError, "the server refused the call"
+    if status >= 500:  # noqa: PLR2004  a 5xx
+        return ServerError, "the server failed"
+    return UnexpectedReplyError, "an answer that nobody asked for"
+
+
+def _speaks_of_the_scope(response: Response) -> bool:
+    """Whether the words of a 401 speak of the app's scope; pages of HTML are not searched."""
+    words = envelope.words_of(response)
+    return not words.startswith("<") and _SCOPE.search(words) is not None
 
 
 class _TooLargeError(Exception):
@@ -440,15 +469,25 @@ class Transport:
             # The status of a refusal proves it even where its body was cut off; that of a success does not.
             head = Response(status, headers, b"", request.method, request.path)
             return self._error_of(head, token) or self._failure(error, request, sent, head)
-        response = sent.response = Response(status, headers, _without(token, body), request.method, request.path)
-        return self._error_of(response, token) or response
+        whole = Response(status, headers, body, request.method, request.path)
+        if len(body) <= LARGE_REPLY_BYTES:
+            response, failed = self._understood(whole, token)
+        else:
+            response, failed = await asyncio.to_thread(self._understood, whole, token)
+        sent.response = response
+        return failed or response
+
+    def _understood(self, whole: Response, token: Token) -> tuple[Response, CallError | None]:
+        """A reply in which the token is masked, and the error that it is."""
+        response = evolve(whole, body=_without(token, whole.body))
+        return response, self._error_of(response, token)
 
     def _error_of(self, response: Response, token: Token) -> CallError | None:
         now = self._wall_clock()
         error = error_of(response, now=now, retry_after_max_seconds=self._retry_after_max_seconds)
-        if isinstance(error, UnauthorizedError):
+        if isinstance(error, UnauthorizedError) and error.renewable:
             why = _why_unauthorized(token, response.headers.get("date"), now)
-            return UnauthorizedError(error.reason + why, *error.args[1:])
+            return type(error)(error.reason + why, *error.args[1:])
         return error
 
     def _url(self, request: Request[Any]) -> URL:

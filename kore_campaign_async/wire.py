@@ -40,6 +40,8 @@ CONTACT_LIST_NAME: Final = "contact_list_name"
 DATA: Final = "data"
 STATUS: Final = "status"
 SUCCESS: Final = "success"
+ERROR: Final = "error"
+ERRORS: Final = "errors"
 MESSAGE: Final = "message"
 
 NAME: Final = "name"

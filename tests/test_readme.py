@@ -94,7 +94,7 @@ async def test_from_an_export_to_a_finished_list(sandbox: Sandbox, tmp_path: Pat
     """The README's commands, one after the other: the power fails during the push, and a row is mended after it."""
     (block,) = re.findall(r"^## From an export.*?^```console\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     story = [shlex.split(line, comments=True)[2:] for line in block.splitlines()]
-    commands = ["doctor", "create", "push", "push", "resume", "report", "push", "report"]
+    commands = ["doctor", "create", "push", "push", "resume", "report", "amend", "report"]
     assert [arguments[0] for arguments in story] == commands
     (tmp_path / "export.csv").write_bytes(EXPORT.encode("cp1252"))
     sandbox.lists.clear()

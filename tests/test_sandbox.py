@@ -320,6 +320,28 @@ async def test_a_wrong_iid_or_account_is_not_allowed(call: Caller, headers: dict
     assert answer["message"]
 
 
+@pytest.mark.parametrize(
+    ("headers", "path", "words"),
+    [
+        ({"auth": "nonsense"}, ADD, "Invalid JWT token"),
+        ({"auth": None}, ADD, "Invalid SDK credentials"),
+        ({"iid": "st-another"}, ADD, "Invalid SDK credentials"),
+        ({}, ADD.replace(APP, "st-another"), "Invalid SDK credentials"),
+    ],
+)
+async def test_under_api_it_is_said_in_the_documented_words(
+    call: Caller, headers: dict[str, str | None], path: str, words: str
+) -> None:
+    assert await call("POST", path, {}, headers) == (401, {"errors": [{"msg": words, "code": 4002}]})
+
+
+async def test_under_api_errors_have_the_documented_shape(call: Caller) -> None:
+    answer = {"errors": [{"msg": "data must be an array of contacts", "code": 400}]}
+    await call.create()
+    assert await call.add([]) == (400, answer)
+    assert await call("GET", ADD) == (405, "Method Not Allowed")
+
+
 # Limits
 
 
@@ -389,7 +411,7 @@ async def test_add_holds_the_documented_limits(call: Caller, contact: Any, statu
     answered, answer = await call.add([{"phoneNumber": "+14155550100"}, contact])
     assert answered == status
     if status == 400:
-        assert "data[1]" in answer["message"]
+        assert "data[1]" in answer["errors"][0]["msg"]
         assert call.sandbox.named(NEW_LIST["name"]).queued == 0
 
 

@@ -34,11 +34,13 @@ from kore_campaign_async.errors import (
     RedirectRefusedError,
     RefusedError,
     ReplyTimeoutError,
+    ScopeError,
     ServerError,
     ThrottledError,
     UnauthorizedError,
     UnexpectedReplyError,
     UnreadableReplyError,
+    UnsuccessfulError,
 )
 from kore_campaign_async.sandbox import Sandbox
 from kore_campaign_async.sandbox.faults import KINDS, Fault
@@ -296,7 +298,23 @@ async def test_a_200_can_have_a_body_that_says_nothing(kind: str) -> None:
 
 
 DOUBTFUL_STATUSES = ("301", "302", "303", "408", "500", "502", "503", "504")
-REFUSING_STATUSES = ("307", "308", "400", "401", "403", "404", "413", "422", "429", "429-after")
+REFUSING_STATUSES = (
+    *("307", "308", "400", "401", "401-scope", "403", "404", "405", "412", "413", "422", "429", "429-after"),
+)
+
+
+SAID_AS_ERRORS = {
+    "400": "Bad request",
+    "401": "Invalid JWT token",
+    "401-scope": "Permission denied. Scope is incorrect!",
+}
+
+
+@pytest.mark.parametrize(("kind", "status"), [("error-200", 200), ("error-503", 503)])
+async def test_an_error_envelope_can_come_with_any_status(kind: str, status: int) -> None:
+    seen = await seen_of(kind)
+    words = "Another upload to this list is in progress. Try again later."
+    assert (seen.status, orjson.loads(seen.body)) == (status, {"status": "Error", "message": words})
 
 
 @pytest.mark.parametrize("kind", [*before_and_after(*DOUBTFUL_STATUSES), *REFUSING_STATUSES])
@@ -307,6 +325,11 @@ async def test_a_status_is_said_properly(kind: str) -> None:
         assert seen.header("location") == "http://127.0.0.1:9/elsewhere"
     elif kind[:3] in {"502", "504"}:
         assert seen.body.startswith(b"<!DOCTYPE html>")
+    elif kind in {"405", "412"}:
+        assert isinstance(orjson.loads(seen.body), str)
+    elif kind[:3] in {"400", "401"}:
+        ((error,),) = orjson.loads(seen.body).values()
+        assert error == {"msg": SAID_AS_ERRORS[kind], "code": 400 if kind == "400" else 4002}
     else:
         assert orjson.loads(seen.body)["message"]
     assert seen.headers("retry-after") == (["1"] if kind == "429-after" else [])
@@ -385,8 +408,13 @@ BECOMES: dict[str, Becomes] = {
     "308": Becomes(RedirectRefusedError, 308),
     "400": Becomes(RefusedError, 400),
     "401": Becomes(UnauthorizedError, 401),
+    "401-scope": Becomes(ScopeError, 401),
     "403": Becomes(ForbiddenError, 403),
     "404": Becomes(NotFoundError, 404),
+    "405": Becomes(RefusedError, 405),
+    "412": Becomes(RefusedError, 412),
+    "error-200": Becomes(UnsuccessfulError, 200),
+    "error-503": Becomes(UnsuccessfulError, 503),
     "413": Becomes(PayloadTooLargeError, 413),
     "413-early": Becomes(PayloadTooLargeError, 413),
     "422": Becomes(RefusedError, 422),

@@ -499,6 +499,10 @@ def headers_of(token: str) -> dict[str, str]:
     }
 
 
+#: What says no by itself; any other status becomes an error envelope by `errors`.
+REFUSING: Final = {400, 401, 403, 404, 413, 422, 429}
+
+
 def everywhere(code: int, **more: str) -> Quote:
     """A reply that quotes the token in its first line, in its headers, and wherever JSON can hold it."""
 
@@ -506,7 +510,7 @@ def everywhere(code: int, **more: str) -> Quote:
         body = {
             "message": f"the token {token} is wrong",
             "error": {"message": token, "description": [token]},
-            "errors": [{"msg": f"auth: {token}"}, token],
+            **({"errors": [{"msg": f"auth: {token}", "code": token}, token]} if code in REFUSING else {}),
             token: token,
             **{name: value.replace("{}", token) for name, value in more.items()},
         }
@@ -651,6 +655,7 @@ FAILING_CALLS: dict[str, tuple[type[KoreCampaignError], Provoke]] = {
     "no list": (errors.UnreadableReplyError, call(everywhere(200, status="success", data="{}"), "get")),
     "other words": (errors.UnexpectedReplyError, call(everywhere(200))),
     "no success": (errors.UnsuccessfulError, call(everywhere(200, status="not {}"), "update")),
+    "an error envelope": (errors.UnsuccessfulError, call(everywhere(503, status="not {}"))),
     "300": (errors.UnexpectedReplyError, call(everywhere(300))),
     "301": (errors.RedirectedError, call(everywhere(301))),
     "302": (errors.RedirectedError, call(page(302))),
@@ -662,6 +667,7 @@ FAILING_CALLS: dict[str, tuple[type[KoreCampaignError], Provoke]] = {
     "500 of a create": (errors.ServerError, call(everywhere(500), "create")),
     "502": (errors.ServerError, call(page(502))),
     "401": (errors.UnauthorizedError, call(everywhere(401))),
+    "401 of the scope": (errors.ScopeError, call(everywhere(401, msg="the scope of {} is wrong"))),
     "401 of a page": (errors.UnauthorizedError, call(page(401), "list")),
     "403": (errors.ForbiddenError, call(everywhere(403))),
     "a cut 403": (errors.ForbiddenError, call(lambda token: everywhere(403)(token)[:-20])),
@@ -816,7 +822,7 @@ def campaign(answer: Answer, *names: str) -> Handler:
 
 
 def accepting(token: str, _request: RawRequest) -> bytes:
-    return reply(200, said(f"Adding contacts with {token} is in progress"), headers_of(token))
+    return reply(200, said(f"Adding contacts to {token} is in progress"), headers_of(token))
 
 
 def answering(quote_it: Quote) -> Answer:
@@ -965,7 +971,7 @@ MISUSES: dict[str, tuple[type[KoreCampaignError], Provoke]] = {
 FAILING_RUNS: dict[str, tuple[type[KoreCampaignError], Provoke]] = {
     "an empty source": (errors.SourceError, push_of("")),
     "a source without a header": (errors.SourceError, push_of(TABLE.partition("\n")[2])),
-    "a do-not-contact file that is none": (errors.SourceError, push_of(suppress=f"{NUMBERS[0]} or so\n")),
+    "a do-not-contact file that is none": (errors.SourceError, push_of(suppress=f"{NUMBERS[0]}XX or so\n")),
     "no list": (errors.ContactListError, push_of(TABLE, "Renewal", "Removals")),
     "two lists": (errors.ContactListError, push_of(TABLE, LIST, LIST)),
     "a used directory": (errors.RunDirectoryError, used_directory),

@@ -13,6 +13,10 @@ _ADVICE: Final[tuple[tuple[type[CallError], str], ...]] = (
     (errors.ProxyError, "check HTTPS_PROXY, or leave KORE_TRUST_ENV out to call directly"),
     (errors.ConnectionFailedError, "check KORE_HOST and the network; KORE_TRUST_ENV=1 takes the proxy of HTTPS_PROXY"),
     (errors.ThrottledError, "wait a minute, or give the share of the limit that is yours with KORE_RATE"),
+    (
+        errors.ScopeError,
+        "give the app the scope Campaign Management and publish it after that: another token does not help",
+    ),
     (errors.UnauthorizedError, "check the credentials"),
     (errors.ForbiddenError, "check KORE_APP_ID and KORE_ACCOUNT_ID, and what the app may do"),
     (errors.NotFoundError, "check KORE_HOST, KORE_APP_ID and the id; kore-campaign lists shows the lists' ids"),

@@ -102,6 +102,41 @@ def _timeout(default: float | None = None) -> Callable[[F], F]:
     )
 
 
+@click.command("amend")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--run-dir",
+    "new_run_dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Of the new run.  [default: RUN_DIR-amend-<n>]",
+)
+@click.option(
+    "--suppress",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A further do-not-contact file, repeatable; those of the run are read anew.",
+)
+@click.option("--max-contacts", type=click.IntRange(1), help="In one call.")
+@click.option("--concurrency", type=click.IntRange(1), help="Calls in flight at most.")
+@_rate()
+@_SHARED_RATE
+@_timeout()
+@_GRACE
+@_REPORT_AS_JSON
+@configured
+def amend(**settings: Any) -> None:
+    """Push the mended rows of the run in RUN_DIR into its list.
+
+    Without a FILE its rejected.csv is read, as it was mended there in any program; refused.csv and uncertain.csv are
+    read if they are named. List, region, columns and do-not-contact files are those of the run. Numbers that the run,
+    or one that amended it, has sent or may have sent are left out. The exit status is that of push.
+    """
+    _later("amend", "amend_command")(**settings)
+
+
 @click.command("create")
 @click.argument("name")
 @click.option("--description", required=True, metavar="TEXT", help="1 to 256 characters.")

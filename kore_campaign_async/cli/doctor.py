@@ -207,7 +207,9 @@ def _answered(examination: _Examination, client: CampaignClient, error: CallErro
         examination.found("permissions", SKIPPED, "no answer came")
         return
     of_the_api = not error.words.startswith("<") and not isinstance(error, errors.UnreadableReplyError)
-    if of_the_api and error.status < 500 and not _is_redirect(error):  # noqa: PLR2004  a 5xx
+    # An error envelope comes from the API, also with a status of 500 and more.
+    failed = error.status >= 500 and not isinstance(error, errors.UnsuccessfulError)  # noqa: PLR2004  a 5xx
+    if of_the_api and not failed and not _is_redirect(error):
         examination.found("network", FINE, f"{host} answered in {seconds:.2f} s")
     else:
         examination.wrong("network", f"{host} answered, and not as the API does: {error.happened}", step, asking.FAILED)

@@ -13,12 +13,12 @@ from attrs import frozen
 from kore_campaign_async.cli.legible import legible, masked_cell, masked_words
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest import journal
-from kore_campaign_async.ingest.directory import is_at_work, shell_word
+from kore_campaign_async.ingest.directory import amend_command, is_at_work
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.reasons import Example, Reason, read_reasons
 from kore_campaign_async.ingest.records import State
 from kore_campaign_async.ingest.report import IngestReport
-from kore_campaign_async.ingest.resuming import Resuming, resuming
+from kore_campaign_async.ingest.resuming import By, Resuming, resuming
 from kore_campaign_async.ingest.timeline import Timeline, read_timeline
 
 _NUMBER_CHARACTERS: Final = 32
@@ -83,15 +83,9 @@ class Look:
         """A text of the server's or the source's, numbers in it masked unless they are to be shown."""
         return text if self.show_numbers else masked_words(text)
 
-    def push_again(self, file: str) -> str:
-        """The command that pushes an outcome file again, once it is mended."""
-        options: Mapping[str, Any] = self.settings.get("options") or {}
-        maps = [
-            f"--map {shell_word(f'{column}={field}')}"
-            for column, field in dict(options.get("column_map") or {}).items()
-        ]
-        file_, name = shell_word(str(self.directory / file)), shell_word(self.report.contact_list)
-        return " ".join(["kore-campaign push", file_, "--list", name, *maps])
+    def amend(self, file: str | None = None) -> str:
+        """The command that pushes an outcome file again, once it is mended; "" where the shell can't."""
+        return amend_command(self.directory, file) if self.resuming.by is By.SHELL else ""
 
 
 def look(directory: Path, *, show_numbers: bool) -> Look:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from kore_campaign_async.cli.commands import (
+    amend,
     configured,
     create,
     demo,
@@ -21,7 +22,7 @@ from kore_campaign_async.cli.commands import (
 
 
 @click.group(
-    commands=[create, demo, doctor, lists, push, report, resume, sandbox, update],
+    commands=[amend, create, demo, doctor, lists, push, report, resume, sandbox, update],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="kore-campaign-async", prog_name="kore-campaign")

@@ -13,22 +13,13 @@ from kore_campaign_async.config import OnUncertain, RateLimit, parse_rates
 from kore_campaign_async.ingest.journal import read_settings
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.start import resume_ingest
+from kore_campaign_async.settings import Settings
 
 
-@asking.command
-async def resume_command(
-    *,
-    run_dir: Path,
-    max_contacts: int | None,
-    concurrency: int | None,
-    rate: tuple[RateLimit, ...] | None,
-    shared_rate: str | None,
-    timeout: float | None,  # noqa: ASYNC109  of an attempt, not of this function
-    on_uncertain: OnUncertain | None,
-    grace: float | None,
-    as_json: bool,
-) -> int:
-    """Go on with the run in RUN_DIR, and account for all of its contacts."""
+def settings_of_run(
+    run_dir: Path, *, rate: tuple[RateLimit, ...] | None, shared_rate: str | None, timeout: float | None
+) -> tuple[Settings, dict[str, Any]]:
+    """The settings of whoever began a run, and what a client of it is made with; what is given anew holds."""
     journaled = read_settings(run_dir)
     asking.remember(journaled.get("shell"))
     found = asking.settings()
@@ -45,6 +36,24 @@ async def resume_command(
                 asking.WRONG,
             )
         settings["shared_rate"] = shared
+    return found, settings
+
+
+@asking.command
+async def resume_command(
+    *,
+    run_dir: Path,
+    max_contacts: int | None,
+    concurrency: int | None,
+    rate: tuple[RateLimit, ...] | None,
+    shared_rate: str | None,
+    timeout: float | None,  # noqa: ASYNC109  of an attempt, not of this function
+    on_uncertain: OnUncertain | None,
+    grace: float | None,
+    as_json: bool,
+) -> int:
+    """Go on with the run in RUN_DIR, and account for all of its contacts."""
+    found, settings = settings_of_run(run_dir, rate=rate, shared_rate=shared_rate, timeout=timeout)
     with prepared():
         async with asking.client(found, **settings) as client:
 

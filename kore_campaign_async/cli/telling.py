@@ -95,31 +95,40 @@ def steps(look: Look) -> Iterator[Step]:
     if counts.uncertain:
         yield Step(
             f"{_contacts(counts.uncertain)} in uncertain.csv may be in the list or not: the calls went out, and no"
-            " usable answer came. If the list keeps duplicates, look them up in it first: whoever is in it twice is"
-            " called twice. What is missing there can be pushed again, and all of them if the list drops duplicates:",
-            look.push_again("uncertain.csv"),
+            " usable answer came. If the list keeps duplicates, take those out of the file who are in the list already:"
+            f" whoever is in it twice is called twice. {_then(look, 'sends the rest')}",
+            look.amend("uncertain.csv"),
         )
     if counts.refused:
         yield Step(
-            f"The API said no to {_contacts(counts.refused)} in refused.csv. Mend what its words name, and push the"
-            " file again:",
-            look.push_again("refused.csv"),
+            f"The API said no to {_contacts(counts.refused)} in refused.csv. Fix there what its words name."
+            f" {_then(look, 'sends them again')}",
+            look.amend("refused.csv"),
         )
     if counts.rejected:
         yield Step(
             f"{_contacts(counts.rejected)} in rejected.csv {'is' if counts.rejected == 1 else 'are'} not valid, and"
-            f" {'was' if counts.rejected == 1 else 'were'} not sent. Mend the rows by their reasons, and push the file"
-            " again:",
-            look.push_again("rejected.csv"),
+            f" {'was' if counts.rejected == 1 else 'were'} not sent. Fix these rows in the file (see its column"
+            f" reason). {_then(look, 'sends what is valid then')}",
+            look.amend(),
         )
     if look.stands is Stands.FINISHED and not left(look.report) and counts.read:
         yield Step("Nothing is left to do.")
     if counts.accepted:
         yield Step(
             "Queued is not added: the API makes records of the queued contacts a little later, and does not tell when."
-            " How many the list holds:",
-            "kore-campaign lists",
+            " How many the list holds is shown by kore-campaign lists."
         )
+
+
+def _then(look: Look, what: str) -> str:
+    """How an outcome file is pushed again."""
+    way = look.resuming
+    if way.by is By.SHELL:
+        return f"This {what}, by the rules of the run, and nobody a second time:"
+    if way.by is By.PYTHON:
+        return f"In Python, amend_ingest(client, {str(look.directory)!r}, …, do_not_contact=…) {what}."
+    return f"It can't be told any more whom the run called, since {legible(way.why, WORDS)}."
 
 
 def _go_on(look: Look) -> Step:

@@ -1,7 +1,7 @@
 """Add contacts to a contact list (`api/add-contacts.md`).
 
-The only reply that counts is the one that says the job is queued ("in progress"). There is no idempotency
-key, so whether the call is repeatable is for the caller to say.
+The only replies that count are the two documented ones that say the job is queued (`api/facts.md`). There is no
+idempotency key, so whether the call is repeatable is for the caller to say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from kore_campaign_async.errors import InvalidRequestError, UnexpectedReplyError
 from kore_campaign_async.message import Request, Response
 from kore_campaign_async.models import Contact, QueuedJob
 
-_QUEUED = re.compile("in progress", re.ASCII | re.IGNORECASE)
+# The words between name a list. Nothing stands before or behind, so that no sentence that ends alike is taken for one.
+_QUEUED = re.compile(
+    r"(?:adding contacts to (?=\S).*\S is in progress|contacts queued for addition)\.?",
+    re.ASCII | re.IGNORECASE | re.DOTALL,
+)
 
 
 def build(
@@ -77,25 +81,24 @@ def _path(app_id: str) -> str:
 
 
 def says_queued(words: str | None) -> bool:
-    """Whether a reply's message says that the job is queued."""
-    return words is not None and _QUEUED.search(words) is not None
+    """Whether a reply's message is one of the documented ones for a job that is queued.
+
+    ASCII case, blanks around it and one closing full stop make no difference.
+    """
+    return words is not None and _QUEUED.fullmatch(words.strip()) is not None
 
 
 def parse(response: Response, *, contacts: int) -> QueuedJob:
     """Read the reply: a queued job.
 
     Raises:
-        UnreadableReplyError: the reply is not a JSON object.
-        UnexpectedReplyError: its message does not say that the job is queued.
+        UnsuccessfulError: it is an error envelope, whatever its message says.
+        UnreadableReplyError: it is not a JSON object.
+        UnexpectedReplyError: it does not say that the job is queued, or something in it speaks against that.
     """
     value = envelope.read_object(response)
+    envelope.refuse_errors(response, value)
     message = value.get(wire.MESSAGE)
-    if not isinstance(message, str) or not says_queued(message):
-        raise UnexpectedReplyError(
-            "the reply does not say that the contacts were queued",
-            response.method,
-            response.path,
-            response.status,
-            envelope.words_of(response),
-        )
+    if not isinstance(message, str) or not says_queued(message) or not envelope.is_free_of_errors(value):
+        raise envelope.error_for(UnexpectedReplyError, "the reply does not say that the contacts were queued", response)
     return QueuedJob(message=message, contacts=contacts, raw=value)

@@ -1,8 +1,13 @@
-"""What the endpoints share: checked values, quoted paths, and the reply's envelope. Pure."""
+"""What the endpoints share: checked values, quoted paths, and the reply's envelope. Pure.
+
+What a reply says beside its HTTP status is judged here and nowhere else: `error_in` tells whether it is an error
+envelope, which is a refusal whatever the status, and `is_free_of_errors` whether nothing in it speaks against success.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -10,15 +15,20 @@ from cattrs import transform_error
 from cattrs.errors import BaseValidationError
 
 from kore_campaign_async import wire
-from kore_campaign_async.errors import InvalidRequestError, UnreadableReplyError, UnsuccessfulError
+from kore_campaign_async.errors import CallError, InvalidRequestError, UnreadableReplyError, UnsuccessfulError
 from kore_campaign_async.message import Response
 
 T = TypeVar("T")
+E = TypeVar("E", bound=CallError)
 
 NAME_CHARACTERS: Final = 48
 DESCRIPTION_CHARACTERS: Final = 256
 _WORDS_CHARACTERS: Final = 300
 _DEPTH: Final = 3  # how deep words are looked for in an error's body
+_CODE_CHARACTERS: Final = 40
+
+# Under which an error's words stand, in the vendor's samples and elsewhere.
+_WORDS: Final = ("message", "msg", "description")
 
 # An id that holds one of these would address something else than it says.
 _ID = re.compile(r"[!-~]+", re.ASCII)
@@ -71,34 +81,51 @@ def to_body(value: dict[str, Any] | list[Any]) -> bytes:
 
 def json_words(body: bytes) -> str | None:
     """What a JSON object says to a reader (`message`, `error`, `errors`), or None for any other body."""
+    value = json_in(body)
+    return words_in(value) if isinstance(value, dict) else None
+
+
+def json_in(body: bytes) -> Any:
+    """The JSON that a body is; None also for what is no JSON."""
     try:
-        value = wire.loads(body)
+        return wire.loads(body)
     except ValueError:
         return None
-    if not isinstance(value, dict):
-        return None
-    found: list[str] = []
-    for key in ("message", "msg", "error", "errors", "description"):
-        _texts_in(value.get(key), found)
-    return "; ".join(found)
 
 
-def _texts_in(value: Any, found: list[str], depth: int = 0) -> None:
+def words_in(value: dict[str, Any]) -> str:
+    """The same of a JSON object that is read already: its texts, each behind the error's code where it has one."""
+    found = _coded(value, ("message", "msg"), 0)
+    for key in ("error", "errors"):
+        found += _texts_in(value.get(key))
+    return "; ".join(found + _texts_in(value.get("description")))
+
+
+def _texts_in(value: Any, depth: int = 0) -> list[str]:
     if isinstance(value, str) and value:
-        found.append(value)
-    elif isinstance(value, list) and depth < _DEPTH:
-        for item in value[:10]:
-            _texts_in(item, found, depth + 1)
-    elif isinstance(value, dict) and depth < _DEPTH:
-        for key in ("message", "msg", "description"):
-            _texts_in(value.get(key), found, depth + 1)
+        return [value]
+    if isinstance(value, list) and depth < _DEPTH:
+        return [text for item in value[:10] for text in _texts_in(item, depth + 1)]
+    return _coded(value, _WORDS, depth + 1) if isinstance(value, dict) and depth < _DEPTH else []
+
+
+def _coded(value: dict[str, Any], keys: Sequence[str], depth: int) -> list[str]:
+    """The texts under these keys of an object, the first one behind the object's code: `4002: Permission denied`."""
+    found = [text for key in keys for text in _texts_in(value.get(key), depth)]
+    code = value.get("code")
+    is_one = (isinstance(code, int) and not isinstance(code, bool)) or (isinstance(code, str) and code)
+    if found and is_one and not found[0].startswith(f"{code}: "):
+        found[0] = f"{str(code)[:_CODE_CHARACTERS]}: {found[0]}"
+    return found
 
 
 def words_of(response: Response) -> str:
     """The server's own words: shortened, control characters escaped, tokens masked."""
     # Room for what escaping and masking take away, so that a megabyte is not worked through for a line.
     most = _WORDS_CHARACTERS * 8
-    words = (json_words(response.body) or response.body[:most].decode("utf-8", "replace"))[:most].strip()
+    value = json_in(response.body)
+    said = words_in(value) if isinstance(value, dict) else value if isinstance(value, str) else ""
+    words = (said or response.body[:most].decode("utf-8", "replace"))[:most].strip()
     words = _JWT.sub("***", words)
     words = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
     return words if len(words) <= _WORDS_CHARACTERS else words[:_WORDS_CHARACTERS] + "…"
@@ -106,15 +133,12 @@ def words_of(response: Response) -> str:
 
 def unreadable(response: Response, why: str) -> UnreadableReplyError:
     """The error for a reply of a promising status that does not say what was promised."""
-    return UnreadableReplyError(why, response.method, response.path, response.status, words_of(response))
+    return error_for(UnreadableReplyError, why, response)
 
 
 def read_object(response: Response) -> dict[str, Any]:
     """The reply's JSON object, or UnreadableReplyError."""
-    try:
-        value = wire.loads(response.body)
-    except ValueError:
-        value = None
+    value = json_in(response.body)
     if not isinstance(value, dict):
         page = response.body.lstrip()[:1] == b"<"
         raise unreadable(response, f"the reply is {'a page of HTML' if page else 'not a JSON object'}")
@@ -122,25 +146,61 @@ def read_object(response: Response) -> dict[str, Any]:
 
 
 def open_envelope(response: Response) -> dict[str, Any]:
-    """The whole envelope of a reply whose status is success.
+    """The whole envelope of a reply that says success.
 
     Raises:
-        UnsuccessfulError: the envelope says something else than success.
+        UnsuccessfulError: it is an error envelope.
         UnreadableReplyError: there is no envelope.
     """
     value = read_object(response)
-    status = value.get(wire.STATUS)
-    if not isinstance(status, str):
+    refuse_errors(response, value)
+    if not isinstance(value.get(wire.STATUS), str):
         raise unreadable(response, "the reply has no status")
-    if status != wire.SUCCESS:
-        raise UnsuccessfulError(
-            f"the reply's status is {status[:40]!r}, not success",
-            response.method,
-            response.path,
-            response.status,
-            words_of(response),
-        )
     return value
+
+
+def error_in(value: Any) -> str | None:
+    """Why a reply's JSON is an error envelope; None if it is none.
+
+    It is one with an `errors` that holds something, or with a text for `status` that is not success. A status of
+    another type, such as a gateway's number, says nothing of the call.
+    """
+    if not isinstance(value, dict):
+        return None
+    status = value.get(wire.STATUS)
+    if isinstance(status, str) and not _is_success(status):
+        return f"the reply's status is {status[:40]!r}, not success"
+    errors = value.get(wire.ERRORS)
+    return "the reply names errors" if isinstance(errors, dict | list | str) and errors else None
+
+
+def is_free_of_errors(value: dict[str, Any]) -> bool:
+    """Whether nothing that a reply has beside its message speaks against success; more than being no error envelope."""
+    status = value.get(wire.STATUS, wire.SUCCESS)
+    return (
+        isinstance(status, str)
+        and _is_success(status)
+        and value.get(wire.ERRORS) in (None, [], {})
+        # No document has this one; a reply that fills it is not trusted all the same.
+        and value.get(wire.ERROR) in (None, False, "", [], {})
+    )
+
+
+def _is_success(status: str) -> bool:
+    # ASCII case aside: other letters have lower cases in ASCII.
+    return status.isascii() and status.lower() == wire.SUCCESS
+
+
+def refuse_errors(response: Response, value: dict[str, Any]) -> None:
+    """Raise UnsuccessfulError if a reply is an error envelope."""
+    why = error_in(value)
+    if why is not None:
+        raise error_for(UnsuccessfulError, why, response)
+
+
+def error_for(kind: type[E], why: str, response: Response) -> E:
+    """The error that a response is, with its status and its own words."""
+    return kind(why, response.method, response.path, response.status, words_of(response))
 
 
 def structured(response: Response, value: Any, kind: type[T]) -> T:

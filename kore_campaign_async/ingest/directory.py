@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,12 @@ def command(verb: str, directory: Path) -> str:
     return f"kore-campaign {verb} {shell_word(f'./{word}' if word.startswith('-') else word)}"
 
 
+def amend_command(directory: Path, file: str | None = None) -> str:
+    """The whole command that pushes the mended rows of the run in a directory; of `rejected.csv` without a file."""
+    named = "" if file is None else f" {shell_word(str(directory / file))}"
+    return command("amend", directory) + named
+
+
 def shell_word(text: str) -> str:
     """A word for a shell, on one line; what can't be printed is written as bash, zsh and ksh read it."""
     if text.isprintable():
@@ -47,10 +54,15 @@ def _shell_character(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
-def refuse_unless_new(directory: Path) -> None:
-    """Raise RunDirectoryError unless a new run can have this directory; nothing is written, whatever is there."""
+def refuse_unless_new(directory: Path, own: Collection[str] = ()) -> None:
+    """Raise RunDirectoryError unless a new run can have this directory; nothing is written, whatever is there.
+
+    Args:
+        directory: may be missing.
+        own: names of files that this very run has put there.
+    """
     try:
-        names = sorted(entry.name for entry in os.scandir(directory) if not _is_left(entry))
+        names = sorted(entry.name for entry in os.scandir(directory) if entry.name not in own and not _is_left(entry))
     except FileNotFoundError:
         return
     except OSError as error:
@@ -88,15 +100,16 @@ class RunLock:
     Args:
         directory: of the run.
         new: whether a new run is to have it: it is made if it is missing, and must be empty if it is there.
+        own: names of files that the new run has put there already.
 
     Raises:
         RunDirectoryError: another process is working in it, or it can't be had, made or written.
     """
 
-    def __init__(self, directory: Path, *, new: bool = False) -> None:
+    def __init__(self, directory: Path, *, new: bool = False, own: Collection[str] = ()) -> None:
         self._descriptor = -1
         if new:
-            refuse_unless_new(directory)
+            refuse_unless_new(directory, own)
         try:
             if new:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,7 +123,7 @@ class RunLock:
             raise unusable(directory, error) from None
         if new:
             try:
-                refuse_unless_new(directory)  # nobody else can put a run there any more
+                refuse_unless_new(directory, own)  # nobody else can put a run there any more
             except RunDirectoryError:
                 self.release()
                 raise

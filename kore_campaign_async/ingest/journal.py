@@ -16,16 +16,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import orjson
-from attrs import evolve, frozen
+from attrs import frozen
 
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError
 from kore_campaign_async.ingest.directory import JOURNAL, PART, create, sync
 from kore_campaign_async.ingest.masking import masked
-from kore_campaign_async.ingest.records import State
+from kore_campaign_async.ingest.records import SENT_BEFORE, State
+from kore_campaign_async.ingest.resume_ranges import Known, overlaid, with_rows
 
 T = TypeVar("T")
 
@@ -80,24 +82,17 @@ _LAST_INTENDED: Final = "(SELECT coalesce(max(last_row), 0) FROM attempt)"
 _BARRED_BEFORE_TABLE: Final = "CREATE TABLE IF NOT EXISTS barred_before (row INTEGER PRIMARY KEY)"
 _HAS_BARRED_BEFORE: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'barred_before'"
 
+# Only of a run that amends another one: rows whose number that one, or one that amends it too, has sent.
+_SENT_BEFORE_TABLE: Final = "CREATE TABLE IF NOT EXISTS sent_before (row INTEGER PRIMARY KEY, run TEXT NOT NULL)"
+_SENT_BEFORE: Final = "INSERT OR IGNORE INTO sent_before SELECT value, ? FROM json_each(?)"
+_HAS_SENT_BEFORE: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'sent_before'"
+
+#: The setting that names the runs that amend this one, by their directories.
+AMENDED_BY: Final = "amended_by"
+
 #: The setting that is the report as it was last written: `report.json` can be made anew of it.
 REPORTED: Final = "report"
 _REPORTED: Final = "INSERT OR REPLACE INTO setting VALUES (?, ?)"
-
-
-@frozen
-class Known:
-    """What the journal knows of a range of rows.
-
-    Attributes:
-        state: of its contacts; None where a call may have been processed and nothing was settled.
-        reason: why, numbers masked.
-    """
-
-    first_row: int
-    last_row: int
-    state: State | None
-    reason: str
 
 
 class Journal:
@@ -112,6 +107,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._ended: list[tuple[str, bool, float | None, float | None, int]] = []
         self._barred: list[int] = []
+        self._sent_before: list[tuple[str, str]] = []
         self._broken: RunDirectoryError | None = None
         self._connection = _connect(path)
         # A statement alone is its own transaction, which spares the two around it: each of the three lets go of the
@@ -159,15 +155,11 @@ class Journal:
     def open(cls, directory: Path, session: Mapping[str, Any] | None = None) -> Self:
         """Open the journal of a run that is resumed; RunDirectoryError tells what is wrong."""
         try:
-            with contextlib.closing(_connect(directory / JOURNAL)) as connection, connection:
-                if connection.execute(_HAS_BARRED).fetchone()[0]:
-                    connection.execute(_BARRED_BEFORE_TABLE)
-                    behind = f"SELECT row FROM barred WHERE row > {_LAST_INTENDED}"  # noqa: S608  our own words
-                    connection.execute(f"INSERT OR IGNORE INTO barred_before {behind}")
-                    connection.execute(f"DELETE FROM barred WHERE row > {_LAST_INTENDED}")  # noqa: S608  our own words
-            return cls(directory / JOURNAL, session or {})
+            made = cls(directory / JOURNAL, session or {})
+            made._forget_barred()
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(directory / JOURNAL, error) from None
+        return made
 
     async def intend(self, batch: int, rows: Sequence[int], attempt: int) -> int:
         """Note that a call goes out now, and wait until that is durable; return the attempt's id."""
@@ -215,12 +207,29 @@ class Journal:
         for side in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + side).unlink(missing_ok=True)
 
+    def note_sent_before(self, run_id: str, rows: Sequence[int]) -> None:
+        """Note rows whose number another run has sent. It goes into the next commit: before any later call."""
+        self._sent_before.append((run_id, orjson.dumps(list(rows)).decode()))
+
     async def _durably(self, statement: str, values: tuple[Any, ...]) -> None:
         if self._broken is not None:
             raise self._broken
         done: asyncio.Future[None] = self._loop.create_future()
         self._work.put(_Entry([*self._take_ended(), (statement, values)], done))
         await done
+
+    def _forget_barred(self) -> None:
+        """Put aside what was barred behind the last intent, before anything else is written: it can be all of a run."""
+        if self._connection.execute(_HAS_BARRED).fetchone()[0]:
+            behind = f"SELECT row FROM barred WHERE row > {_LAST_INTENDED}"  # noqa: S608  our own words
+            changes: list[_Change] = [
+                (_BARRED_BEFORE_TABLE, ()),
+                (f"INSERT OR IGNORE INTO barred_before {behind}", ()),
+                (f"DELETE FROM barred WHERE row > {_LAST_INTENDED}", ()),  # noqa: S608  our own words
+            ]
+            self._work.put(_Entry(changes, None))
+        if self._connection.execute(_HAS_SENT_BEFORE).fetchone()[0]:
+            self._work.put(_Entry([(f"DELETE FROM sent_before WHERE row > {_LAST_INTENDED}", ())], None))  # noqa: S608  our own words
 
     def _take_ended(self) -> list[_Change]:
         """What ended or was barred, and is not written yet."""
@@ -229,6 +238,9 @@ class Journal:
         if self._barred:
             changes += [(_BARRED_TABLE, ()), (_BARRED, (orjson.dumps(self._barred).decode(),))]
             self._barred = []
+        if self._sent_before:
+            changes += [(_SENT_BEFORE_TABLE, ()), *((_SENT_BEFORE, values) for values in self._sent_before)]
+            self._sent_before = []
         return changes
 
     def _write(self) -> None:
@@ -355,40 +367,82 @@ def _know_files(connection: sqlite3.Connection) -> None:
 _MIGRATIONS: Final = (_know_isolate, _know_shared_rate, _know_times, _know_files)
 
 
-def read_known(directory: Path) -> list[Known]:
-    """What is known of the source's rows: ranges that don't overlap, in order. Rows in none were never sent."""
+def read_known(directory: Path, *, is_finished: bool = False) -> list[Known]:
+    """What is known of the source's rows: ranges that don't overlap, in order. Rows in none were never sent.
+
+    Args:
+        directory: of the run.
+        is_finished: whether what was left out behind the last call is known too: else it is asked about anew.
+    """
     rows = reading(
         directory / JOURNAL,
         lambda connection: connection.execute(
             "SELECT first_row, last_row, outcome, state, reason FROM attempt ORDER BY id"
         ).fetchall(),
     )
-    painted: list[Known] = []
+    ranges: list[Known] = []
     for first_row, last_row, outcome, state, reason in rows:
         if state is not None:
-            paint(painted, Known(first_row, last_row, State(state), reason or ""))
+            ranges.append(Known(first_row, last_row, State(state), reason or ""))
         elif outcome == CallOutcome.ACCEPTED.name:
-            paint(painted, Known(first_row, last_row, State.ACCEPTED, ""))
+            ranges.append(Known(first_row, last_row, State.ACCEPTED, ""))
         elif outcome is None or outcome == CallOutcome.MAYBE_PROCESSED.name:
-            paint(painted, Known(first_row, last_row, None, "the run ended while the call was in flight"))
-    barred = reading(directory / JOURNAL, _read_barred)
-    return _with_barred(painted, barred) if barred else painted
+            ranges.append(Known(first_row, last_row, None, "the run ended while the call was in flight"))
+    barred = reading(directory / JOURNAL, partial(_read_barred, is_finished=is_finished))
+    found = with_rows(overlaid(ranges), barred, State.SUPPRESSED, "suppressed")
+    for run_id, sent in reading(directory / JOURNAL, _read_sent_before).items():
+        found = with_rows(found, sent, State.DUPLICATE, f"{SENT_BEFORE}: {run_id}")
+    return found
 
 
-def _read_barred(connection: sqlite3.Connection) -> list[int]:
+def _read_sent_before(connection: sqlite3.Connection) -> dict[str, list[int]]:
+    """By the run that sent their numbers, rows that were left out for that, in order."""
+    found: dict[str, list[int]] = {}
+    if connection.execute(_HAS_SENT_BEFORE).fetchone()[0]:
+        query = f"SELECT run, row FROM sent_before WHERE row <= {_LAST_INTENDED} ORDER BY row"  # noqa: S608  our own words
+        for run_id, row in connection.execute(query):
+            found.setdefault(run_id, []).append(row)
+    return found
+
+
+def add_amended_by(directory: Path, amending: Mapping[str, str]) -> None:
+    """Note durably that a run amends the one in a directory that is locked; RunDirectoryError if that fails.
+
+    Args:
+        directory: of the run that is amended.
+        amending: where the other run is found again.
+    """
+    path = directory / JOURNAL
+    known: list[Mapping[str, str]] = read_settings(directory).get(AMENDED_BY, [])
+    others = [one for one in known if one["run_id"] != amending["run_id"]]
+    try:
+        with contextlib.closing(_connect(path)) as connection, connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO setting VALUES (?, ?)", (AMENDED_BY, _spelt([*others, dict(amending)]))
+            )
+    except (OSError, sqlite3.Error) as error:
+        raise _unwritable(path, error) from None
+
+
+def _read_barred(connection: sqlite3.Connection, *, is_finished: bool) -> list[int]:
     if not connection.execute(_HAS_BARRED).fetchone()[0]:
         return []
-    rows = connection.execute(f"SELECT row FROM barred WHERE row <= {_LAST_INTENDED} ORDER BY row")  # noqa: S608  our own words
-    return [row for (row,) in rows]
+    last = "9223372036854775807" if is_finished else _LAST_INTENDED
+    return [row for (row,) in connection.execute(f"SELECT row FROM barred WHERE row <= {last} ORDER BY row")]  # noqa: S608  our own words
 
 
 def read_barred_before(directory: Path) -> list[int]:
     """Rows that the caller's own function barred behind the last call, in order; they are asked about anew."""
 
     def read(connection: sqlite3.Connection) -> list[int]:
-        if not connection.execute(_HAS_BARRED_BEFORE).fetchone()[0]:
-            return []
-        return [row for (row,) in connection.execute("SELECT row FROM barred_before ORDER BY row")]
+        found: set[int] = set()
+        # It is put aside when the journal is opened, and that may not be done yet.
+        if connection.execute(_HAS_BARRED).fetchone()[0]:
+            behind = f"SELECT row FROM barred WHERE row > {_LAST_INTENDED}"  # noqa: S608  our own words
+            found.update(row for (row,) in connection.execute(behind))
+        if connection.execute(_HAS_BARRED_BEFORE).fetchone()[0]:
+            found.update(row for (row,) in connection.execute("SELECT row FROM barred_before"))
+        return sorted(found)
 
     return reading(directory / JOURNAL, read)
 
@@ -400,27 +454,6 @@ def read_last_row(directory: Path) -> int:
         lambda connection: connection.execute(f"SELECT {_LAST_INTENDED}").fetchone()[0],
     )
     return row
-
-
-def _with_barred(painted: list[Known], rows: list[int]) -> list[Known]:
-    """Ranges with what was barred between and within them, which no call held."""
-    found: list[Known] = []
-    at = 0
-    for known in painted:
-        first = known.first_row
-        while at < len(rows) and rows[at] <= known.last_row:
-            if first < rows[at]:
-                found.append(evolve(known, first_row=first, last_row=rows[at] - 1))
-            found.append(_barred(rows[at]))
-            first = max(first, rows[at] + 1)
-            at += 1
-        if first <= known.last_row:
-            found.append(evolve(known, first_row=first))
-    return found + [_barred(row) for row in rows[at:]]
-
-
-def _barred(row: int) -> Known:
-    return Known(row, row, State.SUPPRESSED, "suppressed")
 
 
 def read_calls(directory: Path) -> dict[str, int]:
@@ -476,21 +509,6 @@ def read_times(directory: Path) -> Times:
         return Times(seconds, ended_at)
 
     return reading(directory / JOURNAL, read)
-
-
-def paint(painted: list[Known], new: Known) -> None:
-    """Lay a range over others, which are in order and don't overlap."""
-    # Almost always it lies behind all of them.
-    if painted and painted[-1].last_row >= new.first_row:
-        kept: list[Known] = []
-        for old in painted:
-            if old.first_row < new.first_row:
-                kept.append(evolve(old, last_row=min(old.last_row, new.first_row - 1)))
-            if old.last_row > new.last_row:
-                kept.append(evolve(old, first_row=max(old.first_row, new.last_row + 1)))
-        painted[:] = sorted([*kept, new], key=lambda known: known.first_row)
-    else:
-        painted.append(new)
 
 
 def reading(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:

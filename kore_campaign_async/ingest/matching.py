@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from attrs import frozen
@@ -101,9 +103,9 @@ def match(columns: Sequence[str], column_map: Mapping[str, str], *, whole: bool 
     Raises:
         SourceError: no number column, or two columns for one field; the message lists the columns.
     """
-    if whole:
+    if whole and not column_map.keys() <= (known := set(columns)):
         for column in column_map:
-            if column not in columns:
+            if column not in known:
                 raise SourceError(f"no column {column!r} to map; the columns are {_shown(columns)}")
     mapped = {usual_field(field) for field in column_map.values()}
     names: list[str] = []
@@ -115,7 +117,9 @@ def match(columns: Sequence[str], column_map: Mapping[str, str], *, whole: bool 
         # A column whose usual meaning the map gave to another one travels under its own name.
         names.append(column if field in mapped and column != field else field)
     names = ["" if not name.strip() else name for name in names]
-    for name in dict.fromkeys(name for name in names if name and names.count(name) > 1):
+    # Counted once for all: a header can have any number of columns.
+    name = next((name for name, times in Counter(names).items() if name and times > 1), None)
+    if name is not None:
         twice = [column for column, field in zip(columns, names, strict=True) if field == name]
         raise SourceError(
             f"two columns for the field {name}: {_shown(twice)}; rename one, or say which with --map COLUMN={name};"
@@ -138,15 +142,18 @@ def match(columns: Sequence[str], column_map: Mapping[str, str], *, whole: bool 
 
 def matched(columns: Sequence[str], shape: Shape) -> str:
     """Which column is which field, in a line."""
-    fields = [
+    fields = (
         f"{_shown((column,))} → {field}"
         for column, field in zip(columns, shape.names, strict=True)
         if field in wire.CONTACT_FIELDS or field != column
         if field
+    )
+    others = [
+        column
+        for column, field in zip(columns, shape.names, strict=True)
+        if column == field and column not in wire.CONTACT_FIELDS
     ]
-    others = [column for column, field in zip(columns, shape.names, strict=True) if column == field]
-    others = [column for column in others if column not in wire.CONTACT_FIELDS]
-    return ", ".join(fields[:_SHOWN_COLUMNS]) + (f"; as they are: {_shown(others)}" if others else "")
+    return ", ".join(islice(fields, _SHOWN_COLUMNS)) + (f"; as they are: {_shown(others)}" if others else "")
 
 
 def usual_field(name: str) -> str:

@@ -26,6 +26,7 @@ from kore_campaign_async.ingest.records import (
     BAD_ROW,
     BAD_TIME_ZONE,
     MISSING_PHONE,
+    SENT_BEFORE,
     TOO_LARGE,
     TOO_MANY_COLUMNS,
     UNCLOSED_QUOTE,
@@ -43,6 +44,8 @@ _STATE_OF: Final = {
 }
 _KEPT: Final = (State.REJECTED, State.DUPLICATE, State.SUPPRESSED, State.REFUSED, State.UNCERTAIN)
 _DUPLICATE: Final = "duplicate of row "
+# How the reasons of duplicates begin, and what each is counted as.
+_KINDS: Final = ((_DUPLICATE, "duplicate"), (SENT_BEFORE, SENT_BEFORE))
 #: Stands for the reasons beyond the most that are told apart.
 OTHER: Final = "other reasons"
 
@@ -280,9 +283,9 @@ class _Counts:
         state, key = self._state, text[:_REASON_CHARACTERS]
         if state is State.DUPLICATE:
             # One file holds both.
-            is_duplicate = text.startswith(_DUPLICATE)
-            state = State.DUPLICATE if is_duplicate else State.SUPPRESSED
-            key = "duplicate" if is_duplicate else key
+            kind = next((kind for begin, kind in _KINDS if text.startswith(begin)), "")
+            state = State.DUPLICATE if kind else State.SUPPRESSED
+            key = kind or key
         elif state is not State.REJECTED:
             key = _VARIES.sub("#", key)
         reason = self._by_key.get(key)

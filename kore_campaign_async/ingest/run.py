@@ -237,7 +237,7 @@ class Run:
                 await asyncio.wait((pipeline,), timeout=self.options.grace_seconds)
         pipeline.cancel()
         # What is on its way is settled only when the tasks are gone.
-        await _ended(pipeline)
+        await ended(pipeline)
 
     async def _read(self) -> None:
         try:
@@ -342,6 +342,9 @@ class Run:
             # Before the batches of the rows around them can go out.
             self.ledger.note_barred(question.barred)
             question.barred = []
+        for run_id, rows in self.screen.left_before.items():
+            self.ledger.note_sent_before(run_id, rows)
+        self.screen.left_before.clear()
         self._read_out.extend(taken)
 
     async def _take_aside(self, part: Slice | TableSlice) -> None:
@@ -351,7 +354,7 @@ class Run:
         try:
             await asyncio.wait((taken,))
         except asyncio.CancelledError:
-            await _ended(taken)  # half a slice can't be settled
+            await ended(taken)  # half a slice can't be settled
             raise
         finally:
             self._receive(taken.result())
@@ -668,7 +671,7 @@ class Run:
         return BudgetUse(used=used, waited_seconds=round(waited, 3))
 
 
-async def _ended(task: asyncio.Future[Any]) -> None:
+async def ended(task: asyncio.Future[Any]) -> None:
     """Wait until it has, however often this is cancelled meanwhile."""
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 
 from kore_campaign_async.ingest.batching import Batcher, as_objects
-from kore_campaign_async.ingest.journal import Known
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
 from kore_campaign_async.ingest.records import SENT_BEFORE, Batch, Record, Settled, Slice, State, TableSlice
+from kore_campaign_async.ingest.resume_ranges import Known
 from kore_campaign_async.ingest.screening import BarredLists
 
 _DOUBT: Final = {None, State.UNCERTAIN}
@@ -76,7 +76,7 @@ class Screen:
         resend: whether what may have been processed then is sent again.
         question: to the caller's own function, if there is one.
         sent_before: numbers that a run which this one amends has sent, with its name.
-        left_before: rows that were left out for that, until they are taken from here.
+        left_before: rows that were left out for that, by the run that sent them, until they are taken from here.
         doubtful: how many contacts are to be sent again of those that may have been processed.
     """
 
@@ -88,7 +88,7 @@ class Screen:
     resend: bool = False
     question: Question | None = None
     sent_before: Mapping[str, AbstractSet[int]] = field(factory=dict)
-    left_before: list[int] = field(factory=list, init=False)
+    left_before: dict[str, list[int]] = field(factory=dict, init=False)
     doubtful: int = field(default=0, init=False)
 
     @property
@@ -162,7 +162,7 @@ class Screen:
         sent: dict[int, str] = {}
         for run_id, numbers in self.sent_before.items() if doubt is None else ():
             if not numbers.isdisjoint(keys):
-                sent |= {index: f"{SENT_BEFORE}: {run_id}" for index, key in enumerate(keys) if key in numbers}
+                sent |= {index: run_id for index, key in enumerate(keys) if key in numbers}
         if not sent:
             return self._ask(keys, rows, contacts, records, encode, doubt)
         made: list[Batch | Settled] = []
@@ -173,13 +173,14 @@ class Screen:
                 made += self._ask(keys[part], rows[part], contacts[part], records[part], encode)
             begin = index + 1
         left_out = sorted(sent)
-        self.left_before += [rows[index] for index in left_out]
+        for index in left_out:
+            self.left_before.setdefault(sent[index], []).append(rows[index])
         made.append(
             Settled(
                 State.DUPLICATE,
                 [rows[index] for index in left_out],
                 [records[index] for index in left_out],
-                [sent[index] for index in left_out],
+                [f"{SENT_BEFORE}: {sent[index]}" for index in left_out],
             )
         )
         return made

@@ -53,7 +53,7 @@ _ENDS_THE_RUN: Final = (
 
 #: How many calls a batch may cost beyond its own where the contacts that it was refused for are looked for.
 ISOLATION_CALLS: Final = 100
-_ISOLATED_STATUSES: Final = {400, 422}
+_ISOLATED_STATUSES: Final = {400, 412, 422}
 
 
 class Ledger(Protocol):
@@ -75,6 +75,10 @@ class Ledger(Protocol):
 
     def note_barred(self, rows: Sequence[int]) -> None:
         """Note rows that the caller's own function barred, before any call that goes out from now on."""
+        ...
+
+    def note_sent_before(self, run_id: str, rows: Sequence[int]) -> None:
+        """Note rows whose number another run has sent, before any call that goes out from now on."""
         ...
 
     def keep_report(self, report: Mapping[str, Any]) -> None:
@@ -99,6 +103,9 @@ class NoLedger:
         """Note nothing."""
 
     def note_barred(self, rows: Sequence[int]) -> None:
+        """Note nothing."""
+
+    def note_sent_before(self, run_id: str, rows: Sequence[int]) -> None:
         """Note nothing."""
 
     def keep_report(self, report: Mapping[str, Any]) -> None:
@@ -141,6 +148,7 @@ class Sender:
     closing: bool = field(default=False, init=False)
     _batch: Batch | None = field(default=None, init=False)
     _settled: list[Settled] = field(factory=list, init=False)
+    _rows_settled: int = field(default=0, init=False)  # how many contacts are in these
     _number: int = field(default=0, init=False)  # of the call's last attempt, in the ledger; 0 before the first
     _waited_before: float = field(default=0.0, init=False)  # of the batch, until an attempt has it
     _calling: bool = field(default=False, init=False)
@@ -157,7 +165,7 @@ class Sender:
             waited_seconds: how long it waited for the budget before; it is noted with the first attempt.
         """
         self._waited_before = waited_seconds
-        self._batch, self._settled, self._doubtful_until = batch, [], 0
+        self._batch, self._settled, self._rows_settled, self._doubtful_until = batch, [], 0, 0
         self._calls_left = ISOLATION_CALLS if self.isolate else 0
         self.began, self.attempts, self.waited_seconds = time.monotonic(), 0, 0.0
         await self._send(batch)
@@ -185,7 +193,7 @@ class Sender:
         if batch is None:
             return []
         # Parts are sent in order, so what is settled is a beginning of the batch.
-        begin = sum(len(settled.rows) for settled in self._settled)
+        begin = self._rows_settled
         end = max(begin + self._in_flight, self._doubtful_until)
         self._in_flight = 0
         ends = (
@@ -243,13 +251,16 @@ class Sender:
 
     async def _send_halves(self, batch: Batch, *, isolating: bool) -> None:
         if batch.in_doubt:
-            settled = sum(len(settled.rows) for settled in self._settled)
-            self._doubtful_until = max(self._doubtful_until, settled + len(batch.rows))
+            self._doubtful_until = max(self._doubtful_until, self._rows_settled + len(batch.rows))
         for half in batch.halves():
             if self.stop is None:
                 await self._send(half, isolating=isolating)
             else:
-                self._settled.append(Settled(half.unsent_state, half.rows, half.records, half.unsent_reason))
+                self._add(Settled(half.unsent_state, half.rows, half.records, half.unsent_reason))
+
+    def _add(self, settled: Settled) -> None:
+        self._settled.append(settled)
+        self._rows_settled += len(settled.rows)
 
     def _can_isolate(self, error: KoreCampaignError) -> bool:
         refused = isinstance(error, RefusedError) and error.status in _ISOLATED_STATUSES
@@ -271,7 +282,7 @@ class Sender:
         return State.REFUSED, happened
 
     async def _settle(self, batch: Batch, state: State, reason: str) -> None:
-        self._settled.append(Settled(state, batch.rows, batch.records, reason))
+        self._add(Settled(state, batch.rows, batch.records, reason))
         self._in_flight = 0
         if state is not State.UNSENT and self._number:
             try:

@@ -10,56 +10,69 @@ import asyncio
 import contextlib
 import datetime as dt
 import difflib
-import hashlib
 import logging
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 from attrs import asdict, define, evolve
 
 from kore_campaign_async import wire
 from kore_campaign_async.budget import planned_seconds
 from kore_campaign_async.client import CampaignClient
-from kore_campaign_async.config import BatchLimits, DoNotContact, IngestOptions, OnUncertain, Plan, Progress
+from kore_campaign_async.config import DoNotContact, IngestOptions, OnUncertain, Plan, Progress
 from kore_campaign_async.endpoints import add_contacts
 from kore_campaign_async.errors import (
     CallError,
     ContactListError,
     InvalidRequestError,
     RunDirectoryError,
-    SourceError,
 )
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
-from kore_campaign_async.ingest.directory import RunLock, refuse_unless_new
+from kore_campaign_async.ingest.directory import RunLock, amend_command, refuse_unless_new
 from kore_campaign_async.ingest.escaping import AS_ESCAPES
+from kore_campaign_async.ingest.family import Origin, origin_of_run
 from kore_campaign_async.ingest.files import RunFiles, journaled_report, read_report, restore_report
 from kore_campaign_async.ingest.journal import Journal
 from kore_campaign_async.ingest.matching import Shape, match, matched
-from kore_campaign_async.ingest.normalise import RULES, Normaliser, Numbering, WithPlus, time_zones
+from kore_campaign_async.ingest.normalise import Normaliser, Numbering
 from kore_campaign_async.ingest.preflight import ROWS, FirstLook
 from kore_campaign_async.ingest.records import Outcome, Settled, Slice, State, TableSlice
 from kore_campaign_async.ingest.recovery import last_row_in_files
 from kore_campaign_async.ingest.report import IngestReport, Tally
-from kore_campaign_async.ingest.run import Run, Sink
+from kore_campaign_async.ingest.run import Run, Sink, ended
+from kore_campaign_async.ingest.run_settings import (
+    digest,
+    digest_of_numbers,
+    inputs_of_run,
+    numbering_of,
+    options_of_run,
+    refuse_another_account,
+    refuse_changes,
+    refuse_other_do_not_contact,
+    rules_digest,
+    size_of,
+    source_digest,
+    stored_options,
+)
 from kore_campaign_async.ingest.screen import Question, Screen
 from kore_campaign_async.ingest.screening import Barred, BarredLists, NumbersSeen
 from kore_campaign_async.ingest.sending import Ledger, NoLedger
-from kore_campaign_async.ingest.sources.base import Dialect, Source
-from kore_campaign_async.ingest.sources.blocks import in_thread
+from kore_campaign_async.ingest.sources.base import MANY_COLUMNS, Dialect, Source
 from kore_campaign_async.ingest.sources.encodings import UTF_8, WINDOWS, spoken
 from kore_campaign_async.ingest.sources.first_rows import FirstRows
 from kore_campaign_async.ingest.sources.opening import Contacts, Input, inputs_of, open_source
 from kore_campaign_async.ingest.sources.scanning import Scan, Scans
 from kore_campaign_async.ingest.suppressing import Reading, function_of, read_suppressed
 from kore_campaign_async.models import ContactList
+
+T = TypeVar("T")
 
 logger = logging.getLogger("kore_campaign_async")
 
@@ -70,16 +83,9 @@ _LOOKUPS: Final = 2
 _MOST_REJECTED: Final = 50.0
 _MOST_REJECTED_OF_OWN: Final = 100.0
 
-_DIGESTED: Final = 10_000
 _SHOWN_FILES: Final = 3
+_SHOWN_LISTS: Final = 10
 _DELIMITERS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
-
-_CHANGED: Final = {
-    "source": "the source has changed",
-    "columns": "its columns are matched otherwise",
-    "suppressed": "the do-not-contact files hold other numbers, or do_not_contact does",
-    "rules": "this version of the program, its time zones, or its numbering plans, judge contacts otherwise",
-}
 
 
 async def ingest_contacts(
@@ -270,11 +276,11 @@ async def resume_ingest(
         SourceError, ContactListError, CallError, CredentialsError: as in `ingest_contacts`. Nothing was sent.
     """
     directory = Path(run_dir)
-    journals.read_settings(directory)  # a directory without a run is left as it is
+    await _aside(partial(journals.read_settings, directory))  # a directory without a run is left as it is
     lock = RunLock(directory)
     try:
-        journals.migrate(directory)
-        settings = journals.read_settings(directory)
+        await _aside(partial(journals.migrate, directory))
+        settings = await _aside(partial(journals.read_settings, directory))
         before = await asyncio.to_thread(read_report, directory)
         journaled = journaled_report(settings)
         # That a run is finished is taken from nobody else but its journal, where that tells.
@@ -282,92 +288,16 @@ async def resume_ingest(
         if finished and not before.counts.uncertain:
             await asyncio.to_thread(restore_report, directory, before)
             return before
-        inputs = tuple(
-            Input(Path(one["path"]), Dialect(one["encoding"], one["delimiter"], one["sheet"]))
-            for one in settings["source"]["files"]
-        )
-        if not inputs:
-            raise RunDirectoryError(
-                f"the contacts came from {settings['source']['name']}, which can't be read again, so the run in"
-                f" {directory} can't be resumed"
-            )
-        if settings["account"] != list(client.account):
-            host, app_id, account_id = settings["account"]
-            raise RunDirectoryError(
-                f"the run in {directory} belongs to another account: {host}, application {app_id}, account {account_id}"
-            )
-        options = _options(settings["options"], max_contacts, concurrency, on_uncertain, grace_seconds, progress)
+        inputs = inputs_of_run(directory, settings)
+        refuse_another_account(client, directory, settings)
+        options = options_of_run(settings, max_contacts, concurrency, on_uncertain, grace_seconds, progress)
         options = evolve(options, do_not_contact=do_not_contact)
-        then, now = settings["options"].get("do_not_contact"), _kind(do_not_contact)
-        if then != now:
-            was_given = f"the run in {directory} was given {then or 'nothing'} as do_not_contact"
-            raise RunDirectoryError(
-                f"{was_given}, which no journal keeps: give it again, to resume_ingest in Python"
-                if now is None
-                else f"{was_given}, and now {now}: give the same again"
-            )
-        return await _Start(client, inputs, settings["contact_list"], options, directory, None).resume(settings, before)
+        refuse_other_do_not_contact(directory, settings, do_not_contact)
+        start = Start(client, inputs, settings["contact_list"], options, directory, None)
+        start.origin = await origin_of_run(directory, settings)
+        return await start.resume(settings, before)
     finally:
         lock.release()
-
-
-def _options(
-    stored: Mapping[str, Any],
-    max_contacts: int | None,
-    concurrency: int | None,
-    on_uncertain: OnUncertain | None,
-    grace_seconds: float | None,
-    progress: Callable[[Progress], None] | None,
-) -> IngestOptions:
-    limits = BatchLimits(max_contacts=max_contacts or stored["max_contacts"], max_bytes=stored["max_bytes"])
-    return IngestOptions(
-        batch=limits,
-        concurrency=concurrency or stored["concurrency"],
-        on_uncertain=on_uncertain or stored["on_uncertain"],
-        list_drops_duplicates=stored["list_drops_duplicates"],
-        keep_duplicates=stored["keep_duplicates"],
-        isolate=stored["isolate"],
-        grace_seconds=stored["grace_seconds"] if grace_seconds is None else grace_seconds,
-        # Journals of earlier versions don't have these.
-        region=stored.get("region"),
-        strict=stored.get("strict", False),
-        require_plus=stored.get("require_plus", False),
-        suppress_columns=tuple(stored.get("suppress_columns", ())),
-        suppress_sheets=tuple(stored.get("suppress_sheets", ())),
-        allow_empty_suppress=stored.get("allow_empty_suppress", False),
-        suppress=tuple(map(Path, stored["suppress"])),
-        column_map=stored["column_map"],
-        progress=progress,
-    )
-
-
-def _stored(options: IngestOptions) -> dict[str, Any]:
-    """What `_options` reads; files by their whole path, since a run is resumed from anywhere."""
-    return {
-        "max_contacts": options.batch.max_contacts,
-        "max_bytes": options.batch.max_bytes,
-        "concurrency": options.concurrency,
-        "on_uncertain": options.on_uncertain,
-        "list_drops_duplicates": options.list_drops_duplicates,
-        "keep_duplicates": options.keep_duplicates,
-        "isolate": options.isolate,
-        "grace_seconds": options.grace_seconds,
-        "region": options.region,
-        "strict": options.strict,
-        "require_plus": options.require_plus,
-        "suppress_columns": list(options.suppress_columns),
-        "suppress_sheets": list(options.suppress_sheets),
-        "allow_empty_suppress": options.allow_empty_suppress,
-        "suppress": [str(path.absolute()) for path in options.suppress],
-        "do_not_contact": _kind(options.do_not_contact),
-        "column_map": dict(options.column_map),
-    }
-
-
-def _kind(given: DoNotContact | None) -> str | None:
-    if given is None:
-        return None
-    return "numbers" if function_of(given) is None else "a function"
 
 
 async def push_contacts(
@@ -392,11 +322,11 @@ async def push_contacts(
         shell: who began it in a shell: its file of settings (`config`, the whole path) and its `profile`.
     """
     directory = Path(run_dir) if run_dir is not None and not options.dry_run else None
-    return await _Start(client, given, contact_list, options, directory, sink, shell).push()
+    return await Start(client, given, contact_list, options, directory, sink, shell).push()
 
 
 @define
-class _Start:
+class Start:
     """What a run is begun with."""
 
     client: CampaignClient
@@ -406,23 +336,26 @@ class _Start:
     directory: Path | None
     sink: Sink | None
     shell: Mapping[str, str | None] | None = None
+    # Of a run that amends another one, and the files that were put into its directory before it began.
+    origin: Origin | None = None
+    own: Collection[str] = ()
     # What the first rows show that a person should know before the first call.
     warnings: tuple[str, ...] = ()
 
     async def push(self) -> IngestReport:
         """Begin a new run."""
         frame_bytes = _frame_bytes(self.contact_list)
-        numbering = await _numbering(self.options)
+        numbering = await numbering_of(self.options)
         suppressed = await self._suppressed(numbering)
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
         async with contextlib.AsyncExitStack() as closing:
             scans = self._scans(closing)
             source = await open_source(self.given, scans.guesses() if scans is not None else ())
             closing.callback(source.close)
-            table = self._matched(source)
+            table = await self._matched(source)
             # Before the list is made, and once more when nobody else can put a run there.
             if self.directory is not None:
-                refuse_unless_new(self.directory)
+                refuse_unless_new(self.directory, self.own)
             source = await self._looked_at(source, table, numbering, frame_bytes, closing)
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             run_id = self.directory.name if self.directory is not None else new_run_id(started_at)
@@ -431,7 +364,7 @@ class _Start:
             # A file that is torn somewhere is refused before anything is sent.
             known = None if scans is None else await scans.all()
             if self.directory is not None:
-                closing.callback(RunLock(self.directory, new=True).release)
+                closing.callback(RunLock(self.directory, new=True, own=self.own).release)
                 plan = await self._estimate(source, known)
                 # A digest of millions of numbers takes its time.
                 decides = await asyncio.to_thread(self._decides, known, table, suppressed, numbering)
@@ -448,25 +381,28 @@ class _Start:
                     "source": {
                         "name": source.name,
                         "path": str(source.path.absolute()) if known and len(known) == 1 and source.path else None,
-                        "size": None if known is None else _size(known),
+                        "size": None if known is None else size_of(known),
                         "files": [] if known is None else self._files(source, known),
                     },
-                    "options": _stored(self.options),
+                    "options": stored_options(self.options),
                     "decides": decides,
                     "shell": None if self.shell is None else dict(self.shell),
+                    "origin": None if self.origin is None else self.origin.to_setting(self.directory),
                     "begun_by": {"version": version("kore-campaign-async"), "tables": source.yields_tables},
                 }
                 # First: what a start leaves that is killed before its journal is there is in nobody's way.
                 ledger = journal = Journal.create(self.directory, settings, self._session())
                 closing.callback(journal.close)
                 try:
-                    files = self._files_of(source, resumed=False)
+                    files = await self._files_of(source, resumed=False)
                 except RunDirectoryError:
                     journal.discard()
                     raise
                 closing.callback(files.close)
+                if self.origin is not None:
+                    await asyncio.to_thread(self.origin.note, self.directory)
             tally = Tally()
-            run = self._run(
+            run = await self._run(
                 source, screen, drops_duplicates, files, ledger, tally, began, started_at, run_id, plan, table, known
             )
             report = await run.execute()
@@ -538,7 +474,7 @@ class _Start:
         contacts = source.total if source.total is not None else max(0, sum(one.lines for one in known) - headers)
         batches = -(-contacts // limits.max_contacts)
         if source.total is None:
-            batches = max(batches, _size(known) // limits.max_bytes)
+            batches = max(batches, size_of(known) // limits.max_bytes)
         return await self._plan(contacts, batches, None)
 
     async def _plan(self, contacts: int, batches: int, size: int | None) -> Plan:
@@ -555,16 +491,17 @@ class _Start:
             exact=size is not None,
         )
 
-    def _files_of(self, source: Source, *, resumed: bool) -> RunFiles:
+    async def _files_of(self, source: Source, *, resumed: bool) -> RunFiles:
         assert self.directory is not None  # noqa: S101  only runs with one have files
         column_map = self.options.column_map
-        return RunFiles(self.directory, source.columns, source.cells, column_map=column_map, resumed=resumed)
+        made = partial(RunFiles, self.directory, source.columns, source.cells, column_map=column_map, resumed=resumed)
+        return await _for_columns(len(source.columns), made, RunFiles.close)
 
     async def resume(self, settings: Mapping[str, Any], before: IngestReport) -> IngestReport:
         """Go on with a run whose directory is locked, and which stood as this report says."""
         assert self.directory is not None  # noqa: S101  only runs with one are resumed
         frame_bytes = _frame_bytes(self.contact_list)
-        numbering = await _numbering(self.options)
+        numbering = await numbering_of(self.options)
         suppressed = await self._suppressed(numbering)
         began = time.monotonic() - before.seconds
         async with contextlib.AsyncExitStack() as closing:
@@ -572,37 +509,51 @@ class _Start:
             assert scans is not None  # noqa: S101  only files are resumed
             known = await scans.all()
             # Before it is opened as it was read then, which may fail now.
-            self._refuse_changes(settings, known, {"source": _source_digest(known)})
+            refuse_changes(self.directory, settings, known, {"source": source_digest(known)})
             source = await open_source(self.given, scans.guesses())
             closing.callback(source.close)
             source.name = settings["source"]["name"]
-            table = self._matched(source)
+            table = await self._matched(source)
             now = await asyncio.to_thread(self._decides, known, table, suppressed, numbering)
-            self._refuse_changes(settings, known, now)
+            refuse_changes(self.directory, settings, known, now)
             drops_duplicates = await _find_list(self.client, self.contact_list, self.options)
             screen = await asyncio.to_thread(self._screen, source, table, suppressed, numbering, frame_bytes)
-            screen.known, screen.resend = journals.read_known(self.directory), self._repeatable(drops_duplicates)
-            tally = _tally(journals.read_calls(self.directory), before.budget.waited_seconds)
+            # A journal has as many rows as calls were tried.
+            screen.known = await _aside(partial(journals.read_known, self.directory))
+            screen.resend = self._repeatable(drops_duplicates)
+            if screen.resend and drops_duplicates is not True:
+                self._refuse_to_send_what_was_amended(settings)
+            tally = _tally(await _aside(partial(journals.read_calls, self.directory)), before.budget.waited_seconds)
             until = sys.maxsize
             if not before.source_exhausted:
                 in_files = await asyncio.to_thread(last_row_in_files, self.directory)
                 until = max(before.counts.read, journals.read_last_row(self.directory), in_files)
-            files = self._files_of(source, resumed=True)
+            files = await self._files_of(source, resumed=True)
             closing.callback(files.close)
             journal = Journal.open(self.directory, self._session())
             closing.callback(journal.close)
             if screen.question is not None:
                 screen.question.before = Barred(await asyncio.to_thread(journals.read_barred_before, self.directory))
             started_at, run_id = dt.datetime.fromisoformat(settings["started_at"]), settings["run_id"]
-            run = self._run(
+            run = await self._run(
                 source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None, table, known
             )
             run.goes_on_from(before, until)
             return await run.execute()
 
+    def _refuse_to_send_what_was_amended(self, settings: Mapping[str, Any]) -> None:
+        """Raise RunDirectoryError if another run may have sent what is uncertain in this one."""
+        if settings.get(journals.AMENDED_BY):
+            raise RunDirectoryError(
+                f"the run in {self.directory} was amended, so sending its uncertain contacts again could call people"
+                f" twice; instead: {amend_command(cast('Path', self.directory), 'uncertain.csv')}"
+            )
+
     async def _suppressed(self, numbering: Numbering | None) -> BarredLists:
         given = self.options.do_not_contact
         numbers = given if isinstance(given, Iterable) else ()
+        if self.origin is not None:
+            numbers = [*numbers, *self.origin.barred]
         reading = Reading(
             columns=self.options.suppress_columns,
             sheets=self.options.suppress_sheets,
@@ -618,32 +569,21 @@ class _Start:
         numbering: Numbering | None,
     ) -> dict[str, str | None]:
         """Digests of what decides a contact's state; the numbers themselves are in none of them."""
-        rules = RULES if numbering is None else f"{RULES} {numbering.name}"
-        barred = _digest_of_numbers(suppressed)
+        barred = digest_of_numbers(suppressed)
         # Nobody can tell what a function answers, but a version of this program that knows of none must not go on.
         asks = function_of(self.options.do_not_contact) is not None
         return {
-            "source": _source_digest(known),
-            "columns": _digest(repr(None if table is None else asdict(table))),
+            "source": source_digest(known),
+            "columns": digest(repr(None if table is None else asdict(table))),
             "suppressed": f"{barred} and a function" if asks else barred,
-            "rules": _digest(f"{rules} {sorted(time_zones())}"),
+            "rules": rules_digest(numbering),
         }
 
-    def _refuse_changes(
-        self, settings: Mapping[str, Any], known: Sequence[Scan] | None, now: Mapping[str, str | None]
-    ) -> None:
-        """Raise RunDirectoryError if something that decides a contact's state is otherwise now."""
-        changed = [_CHANGED[name] for name, digest in now.items() if settings["decides"][name] != digest]
-        if changed:
-            then = settings["source"]["size"]
-            size = None if known is None else _size(known)
-            sizes = f" ({then} bytes then, {size} now)" if size != then else ""
-            raise RunDirectoryError(
-                f"the run in {self.directory} can't be resumed: {'; '.join(changed)}{sizes}; push what is left anew"
-            )
-
-    def _matched(self, source: Source) -> Shape | None:
-        return match(source.header, self.options.column_map) if source.header is not None else None
+    async def _matched(self, source: Source) -> Shape | None:
+        header = source.header
+        if header is None:
+            return None
+        return await _for_columns(len(header), partial(match, header, self.options.column_map))
 
     def _screen(
         self,
@@ -658,20 +598,22 @@ class _Start:
         remember = not self.options.keep_duplicates
         function = function_of(self.options.do_not_contact)
         question = None if function is None else Question(function)
+        sent_before = {} if self.origin is None else self.origin.sent_before
         if source.yields_tables:
             # Who pushes no tables needs no polars.
             from kore_campaign_async.ingest.columns import NumbersOfTables  # noqa: PLC0415
             from kore_campaign_async.ingest.table_screen import TableScreen  # noqa: PLC0415
 
-            seen = NumbersOfTables() if remember else None
-            return TableScreen(normaliser, suppressed, seen, batcher, question=question)
-        return Screen(normaliser, suppressed, NumbersSeen() if remember else None, batcher, question=question)
+            numbers = NumbersOfTables() if remember else None
+            return TableScreen(normaliser, suppressed, numbers, batcher, question=question, sent_before=sent_before)
+        seen = NumbersSeen() if remember else None
+        return Screen(normaliser, suppressed, seen, batcher, question=question, sent_before=sent_before)
 
     def _repeatable(self, drops_duplicates: bool | None) -> bool:
         on_uncertain = self.options.on_uncertain
         return on_uncertain == "resend" or (on_uncertain == "auto" and drops_duplicates is True)
 
-    def _run(
+    async def _run(
         self,
         source: Source,
         screen: Screen,
@@ -687,7 +629,8 @@ class _Start:
         known: Sequence[Scan] | None,
     ) -> Run:
         dialects = _found_out(source, known)
-        reading = (*self._reading(source, dialects, table), *self.warnings)
+        reading = await _for_columns(len(source.columns), partial(self._reading, source, dialects, table))
+        reading = (*reading, *self.warnings)
         notices = (*source.notices, *self.warnings, *self._warnings(dialects, known))
         notices = notices if plan is None else (*notices, *_too_many(plan))
         if files is not None and source.path is None:
@@ -750,6 +693,28 @@ def _warnings_of(normaliser: Normaliser, part: Slice | TableSlice) -> tuple[str,
     return look.warnings(normaliser)
 
 
+async def _aside(work: Callable[[], T], unwanted: Callable[[T], None] = lambda _: None) -> T:
+    """Do something in a thread, to its end also where this is cancelled: what it opens is closed before the lock goes.
+
+    Args:
+        work: touches nothing that others touch meanwhile.
+        unwanted: gets what came of it where this was cancelled.
+    """
+    done = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        await ended(done)
+        if done.exception() is None:
+            unwanted(done.result())
+        raise
+
+
+async def _for_columns(columns: int, work: Callable[[], T], unwanted: Callable[[T], None] = lambda _: None) -> T:
+    """Do something that takes the longer the more columns there are: off the event loop where they are many."""
+    return work() if columns <= MANY_COLUMNS else await _aside(work, unwanted)
+
+
 def _some(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN_FILES
     return ", ".join(names[:_SHOWN_FILES]) + (f" and {more} more" if more > 0 else "")
@@ -792,29 +757,6 @@ def _frame_bytes(contact_list: str) -> int:
     return len(add_contacts.opening(contact_list)) + len(add_contacts.CLOSING)
 
 
-async def _numbering(options: IngestOptions) -> Numbering | None:
-    """The rules for numbers; None where they are the shape of E.164. SourceError tells what is wrong."""
-    if options.region is None and not options.strict:
-        return WithPlus(None) if options.require_plus else None
-
-    def made() -> Numbering:
-        # Who asks for none of this needs no library for it, and its import takes too long for the event loop.
-        from kore_campaign_async.ingest.numbering import NumberingPlans  # noqa: PLC0415
-
-        plans = NumberingPlans(options.region, strict=options.strict)
-        return WithPlus(plans) if options.require_plus else plans
-
-    try:
-        return await in_thread(made)
-    except ImportError:
-        asked = "a region" if options.region is not None else "a strict check of numbers"
-        raise SourceError(f"{asked} needs the extra phone: pip install 'kore-campaign-async[phone]'") from None
-
-
-def _size(known: Sequence[Scan]) -> int:
-    return sum(one.size for one in known)
-
-
 def _found_out(source: Source, known: Sequence[Scan] | None) -> tuple[Dialect, ...]:
     """How each file is read, with what only all of it told."""
     if known is None:
@@ -823,25 +765,6 @@ def _found_out(source: Source, known: Sequence[Scan] | None) -> tuple[Dialect, .
         dialect if dialect.encoding is not None else evolve(dialect, encoding=one.encoding)
         for dialect, one in zip(source.dialects, known, strict=True)
     )
-
-
-def _source_digest(known: Sequence[Scan] | None) -> str | None:
-    if not known:
-        return None
-    return known[0].sha256 if len(known) == 1 else _digest(" ".join(one.sha256 for one in known))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _digest_of_numbers(numbers: Iterable[int]) -> str:
-    """Of numbers in ascending order, with commas between them, a part at a time: millions would be one long text."""
-    digest, rest, comma = hashlib.sha256(), iter(numbers), ""
-    while part := ",".join(map(str, islice(rest, _DIGESTED))):
-        digest.update((comma + part).encode())
-        comma = ","
-    return digest.hexdigest()
 
 
 def new_run_id(moment: dt.datetime) -> str:
@@ -859,7 +782,8 @@ async def _find_list(client: CampaignClient, name: str, options: IngestOptions) 
     lists = await client.list_contact_lists()
     found = [one for one in lists if one.name == name]
     if len(found) > 1:
-        ids = " and ".join(one.id for one in found)
+        more = len(found) - _SHOWN_LISTS
+        ids = " and ".join([one.id for one in found[:_SHOWN_LISTS]] + [f"{more} more"] * (more > 0))
         raise ContactListError(
             f"there are {len(found)} contact lists named {name!r} ({ids}), and addContacts names no id:"
             " rename all but one, with kore-campaign update ID --name NAME"
@@ -867,7 +791,8 @@ async def _find_list(client: CampaignClient, name: str, options: IngestOptions) 
     if found:
         allow_duplicates = await _allows_duplicates(client, found[0])
     elif options.create is None:
-        near = difflib.get_close_matches(name, [one.name for one in lists], n=3)
+        # It compares letter by letter, and there can be thousands.
+        near = await asyncio.to_thread(difflib.get_close_matches, name, [one.name for one in lists], n=3)
         hint = f"; the nearest are {', '.join(map(repr, near))}" if near else ""
         raise ContactListError(f"there is no contact list named {name!r}{hint}; --create makes it")
     elif options.dry_run:

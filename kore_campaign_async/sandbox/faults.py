@@ -24,6 +24,7 @@ from aiohttp import web
 from attrs import evolve, field, frozen
 
 QUEUED_WORDS: Final = "Adding contacts to public list is in progress"
+BUSY_WORDS: Final = "Another upload to this list is in progress. Try again later."
 RATE_LIMIT_WORDS: Final = "You've exceeded the per-minute rate limit. Please wait for sometime before retrying."
 
 _STORED: Final = "-stored"
@@ -201,6 +202,20 @@ def _says(status: int, words: str) -> Show:
     return _answers(status, orjson.dumps({"message": words}))
 
 
+def _names_error(status: int, words: str, code: int) -> Show:
+    """An error as the paths under `/api/` answer it."""
+    return _answers(status, error_body(words, code))
+
+
+def error_body(words: str, code: int) -> bytes:
+    """The body of such an answer."""
+    return orjson.dumps({"errors": [{"msg": words, "code": code}]})
+
+
+def _says_error(status: int, words: str) -> Show:
+    return _answers(status, orjson.dumps({"status": "Error", "message": words}))
+
+
 def _page(status: int, words: str = "") -> Show:
     return _answers(status, _PAGE % (words or HTTPStatus(status).phrase).encode(), "text/html")
 
@@ -314,14 +329,19 @@ _DOUBTFUL: Final[dict[str, Show]] = {
 _PLAIN: Final[dict[str, Show]] = {
     "307": _redirects(307),
     "308": _redirects(308),
-    "400": _says(400, "Bad request"),
-    "401": _says(401, "Invalid token"),
+    "400": _names_error(400, "Bad request", 400),
+    "401": _names_error(401, "Invalid JWT token", 4002),
+    "401-scope": _names_error(401, "Permission denied. Scope is incorrect!", 4002),
     "403": _says(403, "The token is not allowed to do this"),
     "404": _says(404, "Contact list not found"),
+    "405": _answers(405, b'"Method Not Allowed"'),
+    "412": _answers(412, b'"Validation errors/ Invalid arguments"'),
     "413": _says(413, "request entity too large"),
     "422": _says(422, "Unprocessable entity"),
     "429": _says(429, RATE_LIMIT_WORDS),
     "429-after": _throttles_until,
+    "error-200": _says_error(200, BUSY_WORDS),
+    "error-503": _says_error(503, BUSY_WORDS),
     "throttle-200": _says(200, RATE_LIMIT_WORDS),
     "throttle-500": _says(500, RATE_LIMIT_WORDS),
 }

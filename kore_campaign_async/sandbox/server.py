@@ -17,12 +17,15 @@ import orjson
 from aiohttp import web
 from attrs import Attribute, Factory, define, field, setters
 
-from kore_campaign_async.sandbox.faults import QUEUED_WORDS, RATE_LIMIT_WORDS, Fault
+from kore_campaign_async.sandbox.faults import QUEUED_WORDS, RATE_LIMIT_WORDS, Fault, error_body
 
 _LISTS_AN_ACCOUNT: Final = 1000
 _CONTACTS_A_LIST: Final = 1_000_000
 _COLUMNS_A_CONTACT: Final = 150
 _CHARACTERS_A_VALUE: Final = 300
+_BAD_TOKEN: Final = "Invalid JWT token"  # noqa: S105  what the API says of one
+_BAD_CREDENTIALS: Final = "Invalid SDK credentials"
+_BAD_TOKEN_CODE: Final = 4002
 _USER: Final = "u-5a0db0c5-0000-5000-8000-000000000000"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -215,6 +218,9 @@ class Sandbox:
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
             name = request.match_info.route.name
             if name is None:
+                wrong = request.match_info.http_exception
+                if _is_api(request) and wrong is not None and wrong.status == HTTPStatus.METHOD_NOT_ALLOWED:
+                    return _json(405, "Method Not Allowed")
                 return _says(404, "Not found")
             self.calls[name] += 1
             refusal = self._unauthorized(request) or self._over_limit()
@@ -227,11 +233,23 @@ class Sandbox:
             except web.HTTPRequestEntityTooLarge:
                 return _says(413, "request entity too large")
             except _BadRequestError as error:
-                return _says(400, str(error))
+                words = str(error)
+                return _names_error(400, words, 400) if _is_api(request) else _says(400, words)
 
         return check
 
     def _unauthorized(self, request: web.Request) -> web.Response | None:
+        refused = self._refused(request)
+        if refused is None:
+            return None
+        status, words, documented = refused
+        # Only of these paths it is known how they say it.
+        return (
+            _names_error(401, documented, _BAD_TOKEN_CODE) if documented and _is_api(request) else _says(status, words)
+        )
+
+    def _refused(self, request: web.Request) -> tuple[int, str, str] | None:
+        """Why a caller is not let in: a status and words, and the documented words where there are some."""
         try:
             claims = jwt.decode(
                 request.headers.get("auth", ""),
@@ -240,17 +258,18 @@ class Sandbox:
                 options={"require": ["sub", "appId", *(["jti"] if self.enforce_jti else [])]},
             )
         except jwt.PyJWTError as error:
-            return _says(401, f"Invalid token: {type(error).__name__}")
+            documented = _BAD_TOKEN if request.headers.get("auth") else _BAD_CREDENTIALS
+            return 401, f"Invalid token: {type(error).__name__}", documented
         if claims["appId"] != self.client_id:
-            return _says(401, "Invalid token: unknown appId")
+            return 401, "Invalid token: unknown appId", _BAD_CREDENTIALS
         if self.enforce_jti:
             if claims["jti"] in self._seen_jti:
-                return _says(401, "Invalid token: jti was used before")
+                return 401, "Invalid token: jti was used before", _BAD_TOKEN
             self._seen_jti.add(claims["jti"])
         if request.match_info["iid"] != self.app_id or request.headers.get("iid") != self.app_id:
-            return _says(403, "The token is not valid for this iid")
+            return 403, "The token is not valid for this iid", _BAD_CREDENTIALS
         if request.headers.get("accountId") != self.account_id:
-            return _says(403, "The token is not valid for this accountId")
+            return 403, "The token is not valid for this accountId", ""
         return None
 
     def _over_limit(self) -> web.Response | None:
@@ -449,6 +468,15 @@ def _json(status: int, value: Any) -> web.Response:
 
 def _says(status: int, message: str) -> web.Response:
     return _json(status, {"message": message})
+
+
+def _names_error(status: int, words: str, code: int) -> web.Response:
+    return web.Response(status=status, body=error_body(words, code), content_type="application/json")
+
+
+def _is_api(request: web.Request) -> bool:
+    """Whether a path is one of those whose errors the vendor shows."""
+    return request.path.startswith("/api/")
 
 
 def _success(message: str, data: Any) -> web.Response:

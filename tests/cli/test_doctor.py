@@ -185,6 +185,46 @@ async def test_who_answers_and_is_not_the_api(answer: str, tmp_path: Path) -> No
     assert checks(found)[-1] == "not checked  permissions: the API did not answer"
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (
+            401,
+            {"errors": [{"msg": "Permission denied. Scope is incorrect!", "code": 4002}]},
+            (
+                "401: the app lacks the scope Campaign Management, or was not published since it got it (4002:"
+                " Permission denied. Scope is incorrect!); give the app the scope Campaign Management and publish it"
+                " after that: another token does not help"
+            ),
+        ),
+        (
+            401,
+            {"errors": [{"msg": "Invalid SDK credentials", "code": 4002}]},
+            "401: the token was not accepted (4002: Invalid SDK credentials); check the credentials",
+        ),
+        (
+            503,
+            {"status": "Error", "message": "no such app"},
+            (
+                "503: the reply's status is 'Error', not success (no such app); the server's words say why; mend"
+                " what was sent"
+            ),
+        ),
+    ],
+    ids=["scope", "credentials", "an envelope"],
+)
+async def test_what_the_api_says_no_to_in_its_own_way(status: int, body: Any, says: str, tmp_path: Path) -> None:
+    """The network is fine then, whatever the status."""
+    async with raw_server(answering(status, body)) as server:
+        found = await kore_campaign("doctor", env=account(server.url), cwd=tmp_path)
+        lists = await kore_campaign("lists", env=account(server.url), cwd=tmp_path)
+        assert server.connections == 2
+    assert (found.status, lists.status) == (1, 1)
+    assert checks(found)[-1] == f"wrong        permissions: {says}"
+    assert says in lists.err
+    assert lists.err.rstrip().endswith("; kore-campaign doctor tells more") == (status == 401)
+
+
 async def test_a_limit_that_is_used_up(tmp_path: Path) -> None:
     async with raw_server(answering(429, said(RATE_LIMIT_WORDS))) as server:
         found = await kore_campaign("doctor", env=account(server.url), cwd=tmp_path)

@@ -94,7 +94,7 @@ def test_in_a_terminal(run: Path, columns: int, variables: dict[str, str]) -> No
         "29 of 43 contacts are queued; 12 need a look and 2 were left out on purpose."
     )
     assert "10  refused     the API said no                        refused.csv" in lines
-    assert "  kore-campaign push run/refused.csv --list Renewals" in lines
+    assert "  kore-campaign amend run run/refused.csv" in lines
     for heading in ("Reasons", "Calls", "What to do next"):
         assert heading in lines
 
@@ -133,18 +133,20 @@ async def test_without_a_terminal(run: Path) -> None:
         "  waits for the limit  no call waited",
         "",
         "next",
-        "  The API said no to 10 contacts in refused.csv. Mend what its words name, and push the file again:",
-        "    kore-campaign push run/refused.csv --list Renewals",
         (
-            "  2 contacts in rejected.csv are not valid, and were not sent."
-            " Mend the rows by their reasons, and push the file again:"
+            "  The API said no to 10 contacts in refused.csv. Fix there what its words name. This sends them again, by the"
+            " rules of the run, and nobody a second time:"
         ),
-        "    kore-campaign push run/rejected.csv --list Renewals",
+        "    kore-campaign amend run run/refused.csv",
         (
-            "  Queued is not added: the API makes records of the queued contacts a little later,"
-            " and does not tell when. How many the list holds:"
+            "  2 contacts in rejected.csv are not valid, and were not sent. Fix these rows in the file (see its column"
+            " reason). This sends what is valid then, by the rules of the run, and nobody a second time:"
         ),
-        "    kore-campaign lists",
+        "    kore-campaign amend run",
+        (
+            "  Queued is not added: the API makes records of the queued contacts a little later, and does not tell when."
+            " How many the list holds is shown by kore-campaign lists."
+        ),
         f"do-not-contact {run.parent / 'dnc.csv'}: 1 numbers, 1 of them in the source",
         "run directory: run",
     ]
@@ -214,7 +216,7 @@ async def test_a_run_that_goes_on_one_that_was_killed_and_one_that_is_resumed(tm
         shown = (tmp_path / "resumed.html").read_text(encoding="utf-8")
     assert "The run was resumed once; dotted upright lines show where." in shown
     assert "30 contacts in uncertain.csv may be in the list or not" in shown
-    assert "kore-campaign push run/uncertain.csv --list Renewals" in shown
+    assert "kore-campaign amend run run/uncertain.csv" in shown
 
 
 @pytest.mark.parametrize("report", [None, b"", b"[]", b'{"counts": {"read": "many"}, "calls": {}}'])
@@ -346,7 +348,7 @@ async def test_without_the_extra_it_says_which(run: Path) -> None:
 async def test_a_run_directory_that_was_moved(run: Path) -> None:
     shutil.move(run, run.parent / "an other")
     said = await kore_campaign("report", "an other", cwd=run.parent)
-    assert "kore-campaign push 'an other/refused.csv' --list Renewals" in said.out
+    assert "kore-campaign amend 'an other' 'an other/refused.csv'" in said.out
 
 
 @pytest.mark.parametrize(

@@ -129,9 +129,20 @@ def test_sample_reply() -> None:
     )
 
 
-@pytest.mark.parametrize("words", ["in progress", "IN PROGRESS", "Job is In Progress!", "xin progressx"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Adding contacts to public list is in progress",
+        "ADDING contacts TO public list IS IN PROGRESS.",
+        "\n Adding contacts to x is in progress \t",
+        'Adding contacts to A "quoted" \u00fcn\u00efcode\r\nname is in progress',
+        "Adding contacts to 'is in progress' is in progress",
+        "Contacts queued for addition.",
+        "contacts queued for addition",
+    ],
+)
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_in_progress_means_queued(words: str, status: int) -> None:
+def test_the_documented_words_mean_queued(words: str, status: int) -> None:
     job = add_contacts.parse(reply(orjson.dumps({"message": words}), status), contacts=1)
     assert job.message == words
 
@@ -140,12 +151,23 @@ def test_in_progress_means_queued(words: str, status: int) -> None:
     "words",
     [
         "",
-        "in progre\u017fs",
-        "\u0131n progress",
-        "\u0130n progress",
-        "in  progress",
-        "in\u00a0progress",
-        "inprogress",
+        "in progress",
+        "Another upload to this list is in progress",
+        "Another upload to this list is in progress. Try again later.",
+        "Adding contacts is in progress",
+        "Adding contacts to is in progress",
+        "Adding contacts to   is in progress",
+        "Adding contacts to public list is in progress..",
+        "Adding contacts to public list is in progress!",
+        "Adding contacts to public list is in progress. Try again later.",
+        "Not yet: adding contacts to public list is in progress",
+        "Adding contacts to public list is in progre\u017fs",
+        "Adding contacts to public list \u0131s in progress",
+        "Adding contacts to public list is in  progress",
+        "Adding contacts to public list is in\u00a0progress",
+        "Contacts queued for addition. 3 were dropped.",
+        "No contacts queued for addition.",
+        "Contacts queued for removal.",
         "success",
         "done",
     ],
@@ -163,9 +185,10 @@ def test_other_words_do_not_mean_queued(words: str) -> None:
     [
         b"{}",
         b'{"message":null}',
-        b'{"message":["in progress"]}',
-        b'{"message":{"text":"in progress"}}',
-        b'{"msg":"in progress"}',
+        b'{"message":["Contacts queued for addition."]}',
+        b'{"message":{"text":"Contacts queued for addition."}}',
+        b'{"msg":"Contacts queued for addition."}',
+        b'{"data":{"message":"Contacts queued for addition."}}',
         b'{"status":"success"}',
     ],
 )
@@ -201,7 +224,7 @@ def test_what_is_no_json_object_is_unreadable(body: bytes) -> None:
     assert caught.value.outcome is CallOutcome.MAYBE_PROCESSED
 
 
-@pytest.mark.parametrize("words", [None, "", "in progre\u017fs"])
+@pytest.mark.parametrize("words", [None, "", "in progress", "Adding contacts to x is in progre\u017fs"])
 def test_says_queued_no(words: str | None) -> None:
     assert add_contacts.says_queued(words) is False
 

@@ -187,7 +187,7 @@ def test_without_an_envelope_a_reply_is_unreadable(parse: Callable[[Response], A
     assert len(str(error)) < 600
 
 
-@pytest.mark.parametrize("status", ["failed", "error", "", "Success", "success "])
+@pytest.mark.parametrize("status", ["failed", "error", "", "success ", "succes\u017f"])
 def test_another_status_than_success_is_a_no(status: str) -> None:
     body = orjson.dumps({"status": status, "message": "not allowed", "data": []})
     with pytest.raises(UnsuccessfulError) as caught:
@@ -198,6 +198,12 @@ def test_another_status_than_success_is_a_no(status: str) -> None:
     assert error.reason == f"the reply's status is {status!r}, not success"
 
 
+@pytest.mark.parametrize("status", ["success", "Success", "SUCCESS"])
+def test_ascii_case_makes_no_difference_to_success(status: str) -> None:
+    value = {"status": status, "data": []}
+    assert envelope.open_envelope(reply(orjson.dumps(value))) == value
+
+
 def test_the_whole_envelope_comes_back() -> None:
     assert envelope.open_envelope(reply(b'{"status":"success","new":1}')) == {"status": "success", "new": 1}
 
@@ -205,7 +211,7 @@ def test_the_whole_envelope_comes_back() -> None:
 def test_words_come_from_the_json() -> None:
     assert words_of("try later") == "try later"
     body = b'{"errors":[{"msg":"one"},{"message":"two","code":7},"three"],"error":{"description":"four"}}'
-    assert envelope.words_of(reply(body)) == "four; one; two; three"
+    assert envelope.words_of(reply(body)) == "four; one; 7: two; three"
 
 
 @pytest.mark.parametrize("body", [b"plain words", b'["plain words"]', b'{"code":7}'])

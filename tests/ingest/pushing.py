@@ -57,9 +57,11 @@ class Answer:
     """What the API does with one call of addContacts, once it has read it whole.
 
     Attributes:
+        message: of the body, where none is given.
         processes: whether it takes the contacts, whatever it answers then.
         then: `answer`, or close the connection without one, or hang until the client goes.
         after: what it waits for before it does so.
+        body: all of the answer's, as bytes or as JSON.
     """
 
     status: int = 200
@@ -68,6 +70,7 @@ class Answer:
     then: Literal["answer", "close", "hang"] = "answer"
     headers: tuple[str, ...] = ()
     after: asyncio.Event | None = None
+    body: Any = None
 
 
 ACCEPT: Final = Answer()
@@ -186,7 +189,7 @@ class ScriptedApi:
     def _answer(self, method: str, path: str, body: bytes) -> tuple[Answer, Any]:
         if path.endswith("/addContacts"):
             answer = self._add(body)
-            return answer, {"message": answer.message}
+            return answer, {"message": answer.message} if answer.body is None else answer.body
         about = {"_id": LIST_ID, "name": LIST, "description": "-", "apiConfigurations": {}}
         self.others["GET" if method == "GET" else path.rpartition("/")[2]] += 1
         if path.endswith("/getAllListDetails"):
@@ -215,7 +218,7 @@ class ScriptedApi:
 
 
 def _reply(answer: Answer, value: Any) -> bytes:
-    body = orjson.dumps(value)
+    body = value if isinstance(value, bytes) else orjson.dumps(value)
     lines = (
         f"HTTP/1.1 {answer.status} Whatever",
         "Content-Type: application/json",

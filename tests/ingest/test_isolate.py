@@ -42,7 +42,7 @@ def disliking(*bad: int, status: int = 400) -> Callable[[Call], Answer]:
     return lambda call: ACCEPT if unwanted.isdisjoint(call.numbers) else refuse(status)
 
 
-@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("status", [400, 412, 422])
 @pytest.mark.parametrize("bad", [1, 500, 501, 1000])
 async def test_the_one_contact_is_found_and_the_others_go_in(bad: int, status: int, tmp_path: Path) -> None:
     """With two calls for each time that a thousand can be halved, beside the batch's own."""
@@ -130,7 +130,7 @@ async def test_an_outage_in_the_middle_of_an_isolation_stops_the_run(tmp_path: P
 
 
 @pytest.mark.parametrize("status", [403, 404, 409, 500])
-async def test_only_400_and_422_are_isolated(status: int) -> None:
+async def test_only_400_412_and_422_are_isolated(status: int) -> None:
     answer = refuse(status) if status < 500 else FAIL
     async with scripted(lambda _call: answer, allow_duplicates=False) as (api, client):
         await push(client, numbers(8), isolate=True, concurrency=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import signal
 import sqlite3
 from pathlib import Path
@@ -13,19 +12,16 @@ from typing import Any
 import orjson
 import pytest
 from cli.shell import KORE_CAMPAIGN, environment, kore_campaign
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kore_campaign_async import (
     BatchLimits,
     CampaignClient,
     IngestOptions,
     RunDirectoryError,
-    State,
     ingest_contacts,
     resume_ingest,
 )
-from kore_campaign_async.ingest.journal import FORMAT, JOURNAL, Journal, Known, paint
+from kore_campaign_async.ingest.journal import FORMAT, JOURNAL, Journal
 from kore_campaign_async.sandbox import Sandbox
 
 
@@ -37,20 +33,6 @@ def write(path: Path, numbers: range, bad_every: int = 7) -> Path:
     ]
     path.write_text("phone,firstName\n" + "\n".join(lines) + "\n")
     return path
-
-
-@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 8), st.sampled_from([None, *State])), max_size=25))
-def test_what_was_noted_last_holds_for_each_row(ranges: list[tuple[int, int, State | None]]) -> None:
-    """Against a table with a cell a row."""
-    painted: list[Known] = []
-    rows: dict[int, tuple[State | None, str]] = {}
-    for number, (first, more, state) in enumerate(ranges):
-        paint(painted, Known(first, first + more, state, str(number)))
-        rows |= dict.fromkeys(range(first, first + more + 1), (state, str(number)))
-    assert {
-        row: (known.state, known.reason) for known in painted for row in range(known.first_row, known.last_row + 1)
-    } == rows
-    assert all(before.last_row < after.first_row for before, after in itertools.pairwise(painted))
 
 
 async def killed_push(sandbox: Sandbox, folder: Path, calls: int, *more: str) -> None:

@@ -307,7 +307,7 @@ async def test_every_outcome_file_literally(tmp_path: Path) -> None:
     ]
     assert (run / "refused.csv").read_bytes().decode() == (
         "row,reason,phone,name,timeZone\r\n"
-        "9,400: the server refused the call (the contact list can't hold more than 1000000 contacts),"
+        "9,400: the server refused the call (400: the contact list can't hold more than 1000000 contacts),"
         '+14155550105,"Gus, Jr.",\r\n'
     )
     assert (run / "uncertain.csv").read_bytes().decode() == "row,reason,phone,name,timeZone\r\n"

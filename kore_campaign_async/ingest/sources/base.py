@@ -20,6 +20,9 @@ T = TypeVar("T")
 #: How many records a slice has at most: so few that the event loop gets its turn every few milliseconds.
 SLICE_RECORDS: Final = 500
 
+#: From how many columns on a header is worked on off the event loop.
+MANY_COLUMNS: Final = 1000
+
 #: What outcome files show of records that are mappings: the known fields, then all of it as JSON.
 MAPPING_COLUMNS: Final = (*wire.CONTACT_FIELDS, "record")
 

@@ -72,7 +72,7 @@ class RowSource:
         header = self._ahead.pop(0) if self._ahead else [wire.PHONE_NUMBER]
         if isinstance(header, Broken):
             raise SourceError(f"the header of {self.name} can't be read: it has a quote that never closes")
-        if any("\0" in name or not _is_unicode(name) for name in header):
+        if not _is_clean("".join(header)):
             raise SourceError(f"{self.name} {self._no_text()}")
         if self.is_headless is not None and self.is_headless(header):
             self._ahead.insert(0, header)
@@ -168,5 +168,10 @@ def _spelt_otherwise(text: str) -> Any:
         return None
 
 
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _is_clean(text: str) -> bool:
+    """Whether a text is Unicode without NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

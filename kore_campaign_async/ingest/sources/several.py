@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -13,7 +14,8 @@ from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.matching import usual_field
 from kore_campaign_async.ingest.records import Broken, Cells, Record, Slice, TableSlice
-from kore_campaign_async.ingest.sources.base import Dialect, Source, cells_by_name, cells_of
+from kore_campaign_async.ingest.sources.base import MANY_COLUMNS, Dialect, Source, cells_by_name, cells_of
+from kore_campaign_async.ingest.sources.blocks import in_thread
 
 _SHOWN_FILES: Final = 3
 _SHOWN_COLUMNS: Final = 10
@@ -46,6 +48,8 @@ class SeveralFiles:
         """Look at all files. SourceError tells what is wrong, and which file it is."""
         totals: list[int | None] = []
         names: list[str] = []
+        notices: list[str] = []
+        dialects: list[Dialect] = []
         for number, opener in enumerate(self._openers):
             source = await opener(None)
             try:
@@ -54,18 +58,25 @@ class SeveralFiles:
                 if not number:
                     self.header, self.columns, self.path = source.header, source.columns, source.path
                     self._first_name = source.name
-                self._order(source)
+                await self._order_of(source)
                 names.append(source.name)
-                self.notices += source.notices
-                self.dialects += source.dialects
+                notices += source.notices
+                dialects += source.dialects
                 self.yields_tables |= source.yields_tables
                 totals.append(source.total)
             finally:
                 source.close()
+        self.notices, self.dialects = tuple(notices), tuple(dialects)
         known = [total for total in totals if total is not None]
         self.total = sum(known) if len(known) == len(totals) else None
         more = len(names) - _SHOWN_FILES
         self.name = ", ".join(names[:_SHOWN_FILES]) + (f" and {more} more" if more > 0 else "")
+
+    async def _order_of(self, source: Source) -> list[int] | None:
+        """The same as `_order`, off the event loop for files of many columns."""
+        if len(source.columns) <= MANY_COLUMNS:
+            return self._order(source)
+        return await in_thread(lambda: self._order(source))
 
     def _order(self, source: Source) -> list[int] | None:
         """Where the first file's columns stand in this one; None if they stand in the same places."""
@@ -77,9 +88,10 @@ class SeveralFiles:
             )
         if source.columns == self.columns:
             return None
-        order = _places(self.columns, source.columns)
+        order = places_of(self.columns, source.columns)
+        taken = set(order)
         missing = [column for column, place in zip(self.columns, order, strict=True) if place is None]
-        more = [column for place, column in enumerate(source.columns) if place not in order]
+        more = [column for place, column in enumerate(source.columns) if place not in taken]
         if missing or more:
             parts = [f"it has no {_listed(missing)}"] * bool(missing)
             parts += [f"{self._first_name} has no {_listed(more)}"] * bool(more)
@@ -97,7 +109,7 @@ class SeveralFiles:
             self._done = number
             self._now = source = await opener(self.dialects[number])
             try:
-                order = self._order(source)  # it may have changed since
+                order = await self._order_of(source)  # it may have changed since
                 last = 0
                 async with aclosing(source.slices()) as slices:
                     async for part in slices:
@@ -131,19 +143,22 @@ class SeveralFiles:
             self._now.close()
 
 
-def _places(columns: Sequence[str], others: Sequence[str]) -> list[int | None]:
+def places_of(columns: Sequence[str], others: Sequence[str]) -> list[int | None]:
     """Where each of these columns stands among others: under its own name, else as the only one for its field."""
-    left = dict(enumerate(others))
-    order: list[int | None] = []
-    for column in columns:
-        place = next((place for place, other in left.items() if other == column), None)
-        left.pop(place, None)  # type: ignore[arg-type]  # None is no place
-        order.append(place)
-    fields = [usual_field(column) for column, place in zip(columns, order, strict=True) if place is None]
-    for index, column in enumerate(columns):
-        field = usual_field(column)
-        same = [place for place, other in left.items() if usual_field(other) == field]
-        if order[index] is None and len(same) == fields.count(field) == 1:
+    # The places of each name, the first one last.
+    by_name: dict[str, list[int]] = {}
+    for place in reversed(range(len(others))):
+        by_name.setdefault(others[place], []).append(place)
+    order = [places.pop() if (places := by_name.get(column)) else None for column in columns]
+    by_field: dict[str, list[int]] = {}
+    for name, places in by_name.items():
+        by_field.setdefault(usual_field(name), []).extend(places)
+    left = [index for index, place in enumerate(order) if place is None]
+    wanted = Counter(usual_field(columns[index]) for index in left)
+    for index in left:
+        field = usual_field(columns[index])
+        same = by_field.get(field, ())
+        if len(same) == wanted[field] == 1:
             order[index] = same[0]
     return order
 
