@@ -12,8 +12,9 @@ import datetime as dt
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import asdict, define, evolve, field
@@ -161,7 +162,7 @@ class Run:
         self._say_begun()
         cancelled = False
         try:
-            await _undisturbed(self._save(final=False))
+            await self._save(final=False)
         except asyncio.CancelledError:
             cancelled = True
             self._stop(_CANCELLED)
@@ -173,15 +174,15 @@ class Run:
         except asyncio.CancelledError:
             await self._wind_down(pipeline)
             self._settle_the_rest()
-            await _undisturbed(self._save(final=True))
+            await self._save(final=True)
             raise
         if pipeline.exception() is not None:
             # A fault of this package or of a caller's own class: no failure of a call comes this way.
             self._stop("an error of this program")
             self._settle_the_rest()
-            await _undisturbed(self._save(final=True))
+            await self._save(final=True)
         pipeline.result()
-        report = await _undisturbed(self._save(final=True))
+        report = await self._save(final=True)
         if cancelled:
             raise asyncio.CancelledError
         return report
@@ -411,7 +412,7 @@ class Run:
             if self._behind:
                 self._count_doubts(settled)
                 if self._is_through(final=False):
-                    await _undisturbed(self._save(final=False))
+                    await self._save(final=False)
             if self.sink is not None:
                 await self.sink(self.source, settled)
             now = time.monotonic()
@@ -419,7 +420,7 @@ class Run:
                 self._shown_at = now
                 self._show()
             if now >= self._saved_at + _SNAPSHOT_SECONDS:
-                await _undisturbed(self._save(final=False))
+                await self._save(final=False)
 
     def _count_doubts(self, settled: Settled) -> None:
         if settled.state in _SENT and settled.rows and self.screen.was_in_doubt(settled.rows[0]):
@@ -514,9 +515,8 @@ class Run:
         return max(seconds * (1 - done) / done, 0.0 if planned is None or done >= 1 else planned - seconds)
 
     async def _save(self, *, final: bool) -> IngestReport:
-        """Make the report, and write it if there is a run directory."""
-        if self._is_through(final=final):
-            await self._put_in_place()
+        """Make the report, and write it if there is a run directory; being cancelled meanwhile is raised at its end."""
+        cancelled = self._is_through(final=final) and await self._put_in_place()
         report = self._report(final=final) if not self._behind else self._told_anew()
         if final:
             self._say_ended(report)
@@ -524,26 +524,29 @@ class Run:
             self._show(final=True)
         self._saved_at = time.monotonic()
         if self.files is not None and (final or not self._behind):
-            try:
-                await asyncio.to_thread(self.files.write_report, report, durable=final)
-            except OSError as error:
+            error, late = await _to_its_end(partial(self.files.write_report, report, durable=final))
+            cancelled |= late
+            if error is None:
+                self.ledger.keep_report(report.masked().to_dict())
+            else:
                 why = f"the report in {self.files.directory} can't be written: {error.strerror}"
                 if final:
                     counts = ", ".join(f"{state} {count}" for state, count in asdict(report.counts).items())
                     raise RunDirectoryError(f"{why}; the counts are {counts}") from None
                 self._stop(why)
-            else:
-                self.ledger.keep_report(report.masked().to_dict())
+        if cancelled:
+            raise asyncio.CancelledError
         return report
 
-    async def _put_in_place(self) -> None:
+    async def _put_in_place(self) -> bool:
+        """Let the files of a run that is resumed take the place of those before; tell whether this was cancelled."""
         assert self.files is not None  # noqa: S101  only runs with files are resumed
-        try:
-            await asyncio.to_thread(self.files.put_in_place)
-        except OSError as error:
-            self._cant_write(error)
-        else:
+        error, cancelled = await _to_its_end(self.files.put_in_place)
+        if error is None:
             self._behind = False
+        else:
+            self._cant_write(error)
+        return cancelled
 
     def _cant_write(self, error: OSError) -> None:
         assert self.files is not None  # noqa: S101  who writes
@@ -675,19 +678,20 @@ async def ended(task: asyncio.Future[Any]) -> None:
             await asyncio.wait((task,))
 
 
-async def _undisturbed(work: Coroutine[Any, Any, T]) -> T:
-    """Do something to its end; being cancelled meanwhile is raised only then."""
-    task = asyncio.ensure_future(work)
+async def _to_its_end(work: Callable[[], None]) -> tuple[OSError | None, bool]:
+    """Do what waits for a disk, in a thread; tell why it failed, and whether this was cancelled meanwhile."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
     cancelled = False
     while not task.done():
         try:
             await asyncio.wait((task,))
         except asyncio.CancelledError:
             cancelled = True
-    result = task.result()
-    if cancelled:
-        raise asyncio.CancelledError
-    return result
+    try:
+        task.result()
+    except OSError as error:
+        return error, cancelled
+    return None, cancelled
 
 
 async def _next_or_none(slices: AsyncIterator[Slice | TableSlice]) -> Slice | TableSlice | None:
