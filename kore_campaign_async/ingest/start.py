@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, cast
 
@@ -392,7 +391,6 @@ class Start:
                     "decides": decides,
                     "shell": None if self.shell is None else dict(self.shell),
                     "origin": None if self.origin is None else self.origin.to_setting(self.directory),
-                    "begun_by": {"version": version("kore-campaign-async"), "tables": source.yields_tables},
                 }
                 # First: what a start leaves that is killed before its journal is there is in nobody's way.
                 ledger = journal = Journal.create(self.directory, settings, self._session())
