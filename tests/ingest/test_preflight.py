@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 from cli.shell import kore_campaign
 
 from kore_campaign_async import SourceError, ingest_contacts
-from kore_campaign_async.config import IngestOptions, Progress
+from kore_campaign_async.config import BatchLimits, IngestOptions, Progress
+from kore_campaign_async.ingest.sources import first_rows
 from kore_campaign_async.sandbox import Sandbox
-from tests.ingest.pushing import LIST, csv_of, number, numbers, push, scripted
+from tests.ingest.pushing import LIST, check_tasks, csv_of, number, numbers, push, scripted
 
 
 def source_of(kind: str, folder: Path, values: list[str]) -> Any:
@@ -90,6 +93,52 @@ async def test_the_region_that_would_help_is_named(tmp_path: Path) -> None:
             await ingest_contacts(client, source, contact_list=LIST, options=IngestOptions(region="US"))
         report = await ingest_contacts(client, source, contact_list=LIST, options=IngestOptions(region="DE"))
     assert report.counts.accepted == 20
+
+
+async def test_a_pipe_that_pauses_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody types, or a service writes, goes out as it comes."""
+    monkeypatch.setattr(first_rows, "_PATIENCE_SECONDS", 0.05)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    async with scripted() as (api, client):
+        pushing = asyncio.create_task(
+            ingest_contacts(
+                client,
+                pipe,
+                contact_list=LIST,
+                options=IngestOptions(batch=BatchLimits(max_contacts=2), max_rejected=50),
+            )
+        )
+        writer = await asyncio.to_thread(pipe.open, "w")
+        writer.write("phone\n" + "".join(f"{one}\n" for one in numbers(4)))
+        writer.flush()
+        async with asyncio.timeout(10.0):
+            while len(api.received) < 2:
+                await asyncio.sleep(0.01)
+        writer.write(f"{number(5)}\n")
+        writer.close()
+        report = await pushing
+    assert report.counts.accepted == 5
+
+
+async def test_cancelling_while_the_first_rows_are_awaited_leaves_nothing(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    async with scripted() as (api, client):
+        before = asyncio.all_tasks()
+        pushing = asyncio.create_task(ingest_contacts(client, pipe, contact_list=LIST, run_dir=tmp_path / "run"))
+        writer = await asyncio.to_thread(pipe.open, "w")
+        writer.write(f"phone\n{number(1)}\n")
+        writer.flush()
+        await asyncio.sleep(0.1)
+        pushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pushing
+        writer.close()
+        await check_tasks(before)
+    assert not api.calls
+    assert not (tmp_path / "run").exists()
 
 
 async def test_a_dry_run_tells_all_reasons(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from kore_campaign_async.ingest.records import Record, Slice, TableSlice
@@ -12,6 +12,7 @@ from kore_campaign_async.ingest.sources.base import Source
 
 # A slice can hold a row of 150 columns, or one of a few; of wide rows fewer are held.
 _MOST_CELLS = 400_000
+_PATIENCE_SECONDS = 2.0
 
 
 class FirstRows:
@@ -36,15 +37,29 @@ class FirstRows:
         self._held: deque[Slice | TableSlice] = deque()
         self._failed: Exception | None = None
         self._yielded = 0
+        self._is_over = False
+        self._coming: asyncio.Future[Slice | TableSlice | None] | None = None
 
     async def open(self) -> None:
         """The source is open."""
 
     async def read(self, rows: int) -> Sequence[Slice | TableSlice]:
-        """Read about so many rows, fewer where they are wide, and hold them; return them."""
+        """Read about so many rows, fewer where they are wide, and hold them; return them.
+
+        A pipe that has no more of them for a while is not waited for: somebody may be typing, or a service writing.
+        """
         held = cells = 0
+        patience = _PATIENCE_SECONDS if self.path is None else None
         try:
-            while held < rows and cells < _MOST_CELLS and (part := await anext(self._slices, None)) is not None:
+            while held < rows and cells < _MOST_CELLS:
+                self._coming = coming = self._coming or asyncio.ensure_future(anext(self._slices, None))
+                await asyncio.wait((coming,), timeout=patience if held else None)
+                if not coming.done():
+                    break
+                self._coming = None
+                if (part := coming.result()) is None:
+                    self._is_over = True
+                    break
                 self._held.append(part)
                 held += len(part)
                 cells += len(part) * max(1, len(self.columns))
@@ -54,16 +69,24 @@ class FirstRows:
 
     async def slices(self) -> AsyncGenerator[Slice | TableSlice, None]:
         """Yield what is held, then the rest."""
-        async with aclosing(self._slices):
+        try:
             while self._held:
                 part = self._held.popleft()
                 self._yielded += len(part)
                 yield part
             if self._failed is not None:
                 raise self._failed
-            async for part in self._slices:
-                self._yielded += len(part)
-                yield part
+            while not self._is_over and (following := await self._following()) is not None:
+                self._yielded += len(following)
+                yield following
+        finally:
+            await self.aclose()
+
+    async def _following(self) -> Slice | TableSlice | None:
+        if self._coming is None:
+            return await anext(self._slices, None)
+        coming, self._coming = self._coming, None
+        return await coming
 
     def rest(self) -> Sequence[Record]:
         """What was taken from a caller's own iterable and not yielded; a file's rows can be read again."""
@@ -96,5 +119,9 @@ class FirstRows:
         """Whoever opened the source closes it."""
 
     async def aclose(self) -> None:
-        """Let go of what is being read, where no run comes to it."""
+        """Let go of what is being read, where nobody comes to it any more."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.cancel()
+            await asyncio.wait((coming,))
         await self._slices.aclose()
