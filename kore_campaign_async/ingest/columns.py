@@ -133,6 +133,12 @@ class SortedTable:
         """As JSON."""
         return JsonColumn.of(self.table["json"])
 
+    def numbers_without_plus(self) -> list[str]:
+        """The numbers that are sent without a `+`, as they are sent."""
+        opening = f'"{wire.PHONE_NUMBER}":"'
+        number = pl.col("json").str.extract(f"{opening}([0-9]+)", 1)
+        return self.table.select(number.drop_nulls()).to_series().to_list()
+
     def kept(self, mask: pl.Series) -> Self:
         """Only the contacts for which the mask is true, without the rejected records."""
         at = [self.at[index] for index in mask.arg_true()]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
@@ -66,20 +66,38 @@ class FirstLook:
             left = ROWS - self.rows
             if left <= 0:
                 return
-            whole = _as_slice(part, left)
-            self.rows += len(whole)
-            self._count(normaliser.sort(whole), normaliser)
+            self.rows += min(left, len(part))
+            if isinstance(part, Slice):
+                first = part if len(part) <= left else Slice(part.first, part.records[:left], part.suspect)
+                self._count(normaliser.sort(first), normaliser)
+            else:
+                self._count_columns(evolve(part, frame=part.frame.head(left)), normaliser)
+
+    def _count_columns(self, part: TableSlice, normaliser: Normaliser) -> None:
+        # Where there is a table, its library is imported already.
+        from kore_campaign_async.ingest.columns import ColumnNormaliser, as_rows  # noqa: PLC0415
+
+        found = ColumnNormaliser(normaliser).sort(part)
+        if found is None:
+            self._count(normaliser.sort(as_rows(part)), normaliser)
+            return
+        self._reject(found.rejected, normaliser)
+        self._number(found.numbers_without_plus())
 
     def _count(self, found: Sorted, normaliser: Normaliser) -> None:
-        self.rejected.update(reason for _, reason, _ in found.rejected)
+        self._reject(found.rejected, normaliser)
+        self._number([number for number in _numbers(found, normaliser.table) if not number.startswith("+")])
+
+    def _reject(self, rejected: Sequence[tuple[int, str, Record]], normaliser: Normaliser) -> None:
+        self.rejected.update(reason for _, reason, _ in rejected)
         room = _TRIED_TEXTS - len(self.unread)
-        texts = (_number_of(one, normaliser.table) for _, reason, one in found.rejected if reason in _OF_NUMBERS)
+        texts = (_number_of(one, normaliser.table) for _, reason, one in rejected if reason in _OF_NUMBERS)
         self.unread += islice(filter(None, texts), room)
-        for number in _numbers(found, normaliser.table):
-            if not number.startswith("+"):
-                self.without_plus += 1
-                if len(self.examples) < _EXAMPLES:
-                    self.examples.append("•" * (len(number) - _LAST_DIGITS) + number[-_LAST_DIGITS:])
+
+    def _number(self, without_plus: Sequence[str]) -> None:
+        self.without_plus += len(without_plus)
+        for number in without_plus[: _EXAMPLES - len(self.examples)]:
+            self.examples.append("•" * (len(number) - _LAST_DIGITS) + number[-_LAST_DIGITS:])
 
     def warnings(self, normaliser: Normaliser) -> tuple[str, ...]:
         """What a person should know before the first call: numbers that may lack their country's code."""
@@ -111,13 +129,6 @@ class FirstLook:
             f"{name}: {rows} are rejected, most often as {reason} ({count:,}), so nothing was sent. {advice}"
             " --dry-run shows all reasons, and --max-rejected 100 sends the valid rows anyway"
         )
-
-
-def _as_slice(part: Slice | TableSlice, rows: int) -> Slice:
-    if isinstance(part, Slice):
-        return part if len(part) <= rows else Slice(part.first, part.records[:rows], part.suspect)
-    records = list(map(part.record_of, part.frame.head(rows).iter_rows()))
-    return Slice(part.first, records, suspect=not part.is_clean)
 
 
 def _numbers(found: Sorted, table: Shape | None) -> Sequence[str]:
