@@ -1211,7 +1211,8 @@ async def test_case_25_a_source_that_changed(change: str, keeps: bool, tmp_path:
         with pytest.raises(RunDirectoryError) as caught:
             await resume_ingest(client, tmp_path / "run")
         assert str(caught.value) == (
-            f"the run in {tmp_path / 'run'} can't be resumed: the source has changed{sizes}; push what is left anew"
+            f"the run in {tmp_path / 'run'} can't be resumed: the source has changed{sizes}; put back what it was"
+            " begun with"
         )
         assert kept_by(tmp_path / "run") == before
         assert len(api.calls) == 2
@@ -1234,5 +1235,5 @@ async def test_case_25_the_shell_says_so(tmp_path: Path) -> None:
     assert (said.status, said.out) == (2, "")
     assert said.err == (
         "kore-campaign: the run in run can't be resumed: the source has changed (84 bytes then, 97 now);"
-        " push what is left anew\n"
+        " put back what it was begun with\n"
     )

@@ -113,7 +113,7 @@ async def amend(
     chosen = evolve(chosen, suppress=(*chosen.suppress, *suppress))
     named = tuple(files) if files is not None else (directory / _REJECTED,)
     await asyncio.to_thread(_refuse_missing, named)
-    origin = await origin_of(directory, with_uncertain=await asyncio.to_thread(_is_among, named, directory))
+    origin = await origin_of(directory, with_uncertain=await asyncio.to_thread(_is_uncertain, named, directory))
     try:
         new = new_run_dir if new_run_dir is not None else await asyncio.to_thread(new_directory, directory)
         copies = await asyncio.to_thread(partial(_copied, named, new))
@@ -122,11 +122,24 @@ async def amend(
         start.origin, start.own = origin, tuple(copy.name for copy in copies)
         try:
             return await start.push()
-        except BaseException:
+        except SourceError as error:
+            raise SourceError(_in_words_of(str(error), dict(zip(map(str, copies), named, strict=True)))) from None
+        finally:
             await asyncio.to_thread(_take_back, copies, new)
-            raise
     finally:
         origin.release()
+
+
+def _in_words_of(said: str, named: Mapping[str, Path]) -> str:
+    """What is wrong with a copy, said of the file that a person knows; its flags are those of a push."""
+    for copy, path in named.items():
+        said = said.replace(copy, str(path))
+    if "--no-header" in said:
+        file = ", ".join(map(str, named.values()))
+        return f"{file}: its first line is a contact; put the header back that the run wrote there (row,reason,…)"
+    return said.replace("or say which with --map", "as the run had them, or say which with --map").partition(
+        "; say which it is with --map"
+    )[0]
 
 
 def _refuse_missing(files: Sequence[Path]) -> None:
@@ -136,10 +149,19 @@ def _refuse_missing(files: Sequence[Path]) -> None:
             raise SourceError(f"{path} {why}: name the file with the mended rows")
 
 
-def _is_among(files: Sequence[Path], directory: Path) -> bool:
-    """Whether the run's own file of uncertain contacts is to be sent again."""
-    uncertain = directory / _UNCERTAIN
-    return any(uncertain.exists() and path.samefile(uncertain) for path in files)
+def _is_uncertain(files: Sequence[Path], directory: Path) -> bool:
+    """Whether the run's own file of uncertain contacts is to be sent again, also as another program has saved it.
+
+    Raises:
+        SourceError: it is named together with others, whose numbers must not be sent if they are uncertain.
+    """
+    stem = Path(_UNCERTAIN).stem
+    found = [path for path in files if path.stem == stem and path.parent.absolute() == directory.absolute()]
+    if found and len(files) > 1:
+        raise SourceError(
+            f"{found[0]} is amended by itself: name it alone, and the other files in an amend of their own"
+        )
+    return bool(found)
 
 
 def new_directory(directory: Path) -> Path:

@@ -7,18 +7,25 @@ every reading of them counts, and whatever can't be read for sure is a trouble t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 from kore_campaign_async.ingest.phone_text import KEEP_THEIR_ZERO, OneNumber, canonical, one_number, unwrapped
 from kore_campaign_async.ingest.records import AMBIGUOUS_PHONE, DATE_OR_AMOUNT, LOST_DIGITS, SEVERAL_NUMBERS
 
-Meanings = Callable[[str], Sequence[str]]
+
+class Meanings(Protocol):
+    """Tells the numbers that digits mean."""
+
+    def __call__(self, digits: str, *, must_exist: bool = False) -> Sequence[str]:
+        """The numbers, behind their `+` if they have one; none if that is not clear."""
+        ...
+
 
 #: The troubles, in words that fit behind "row 3".
 NO_NUMBER: Final = "holds no phone number"
 WILDCARD: Final = "stands for many numbers"
-RANGE: Final = "may be a range of numbers"
+RANGE: Final = "may be a range of numbers, or a number with more behind it"
 NATIONAL: Final = "may be a number without its country code"
 UNCLEAR: Final = "is not clear"
 
@@ -32,17 +39,25 @@ _CHUNK: Final = re.compile(r"\(?\+? ?[0-9][-0-9 ()./]*")
 _SPLIT: Final = re.compile(r"/|  +")
 _ZERO: Final = re.compile(r"\( *0 *\)")
 _ANY_SIGN: Final = r"[ ().\-/]*"
-# Signs that stand for digits: 1415555XXXX, 1415555*, 1415555%, +1415555####, +1415555…
+# Signs that stand for digits: 1415555XXXX, 1415555*, 1415555%, +1415555####, +1415555…, and patterns of programs.
 _WILD: Final = re.compile(
     rf"[0-9]{_ANY_SIGN}(?:[*?%_~\u2026]|[xX]{{2}}|\#{{2}}|\.\.)|[0-9][xX]\b|(?:[*?%_~]|[xX]{{2}}|\#{{2}})[0-9]"
 )
+_PATTERN: Final = re.compile(r"\\d|[\^$<>\u2264\u2265]|[0-9]\[[0-9]")
 # A letter that was typed for a digit, or is to be dialled as one: 1415555O123, 1-800-FLOWERS2.
 _LETTER_FOR_A_DIGIT: Final = re.compile(r"[0-9][-.]?(?!(?i:x|ext|e)[.+-]?[0-9])[^\W\d_]{1,8}[-.]?[0-9]|[0-9][OoIlSB]\b")
+_TO_WORDS: Final = r"\b(?:to|bis|through|thru|until|al|au|a|\u00e0|hasta|till|jusqu'\u00e0)\b"
 _TO: Final = re.compile(
-    r"[0-9)] *(?:\b(?:to|bis|through|thru|until|al|hasta|till)\b|\u2026|\.\.+|-{2,}|->|-(?= *\+)) *[(+0-9]",
+    rf"[0-9)] *(?:{_TO_WORDS}|[\u2026:]|\.\.+|-{{2,}}|->|-(?= *\+)) *[(+0-9]",
     re.IGNORECASE,
 )
+_BETWEEN: Final = re.compile(r"\b(?:between|zwischen|entre|tra|fra|from|von|desde|de)\b", re.IGNORECASE)
+# 415-555-0101 or 02, 06 12 34 56 78, 79: the second number is shortened, and can't be made whole for sure.
+_AND: Final = r"\b(?:or|and|und|oder|ou|et|y|o|e|u|of|en|lub|i)\b"
+_SHORTENED: Final = re.compile(rf"[0-9)] *(?:[,;&+|\u2022]|{_AND}) *-? *([0-9][-0-9 ()./]*)", re.IGNORECASE)
 _GROUPS: Final = re.compile(r"[0-9]+")
+# Set apart from the number that it belongs to by a word or a sign.
+_AREA_CODE: Final = re.compile(r"0[0-9]{2,5}").fullmatch
 
 
 def barred_numbers(text: str, meanings: Meanings) -> tuple[tuple[str, ...], str]:
@@ -52,30 +67,48 @@ def barred_numbers(text: str, meanings: Meanings) -> tuple[tuple[str, ...], str]
         text: a cell, or a line.
         meanings: the numbers that digits mean, behind their `+` if they have one; none if that is not clear.
     """
+    if any(one.isnumeric() and not one.isdecimal() for one in text) or _PATTERN.search(text[:_LONGEST_TEXT]):
+        return (), WILDCARD if _PATTERN.search(text[:_LONGEST_TEXT]) else UNCLEAR
     text = canonical(text.strip())
-    # A cell can hold a megabyte of notes; nobody writes a number behind the first pages of them.
-    trouble = _trouble(text[:_LONGEST_TEXT])
-    if trouble:
-        return (), trouble
     whole, reason = unwrapped(text)
     if reason == LOST_DIGITS:
         return (), UNCLEAR
+    text = whole if not reason else text
+    # A cell can hold a megabyte of notes; nobody writes a number behind the first pages of them.
+    pieces = list(_numbers_in(text))
+    trouble = _trouble(text[:_LONGEST_TEXT], len(pieces))
+    if trouble:
+        return (), trouble
+    # Where other digits stand beside it, it may be a part of a number, and only one that can exist is sure to be none.
+    chunks = _CHUNK.findall(text)
+    is_alone = len(chunks) == 1
+    if not is_alone and any(_AREA_CODE(chunk.strip(" ()./-")) for chunk in chunks):
+        return (), UNCLEAR
     found: dict[str, None] = {}
-    for readings in _numbers_in(whole if not reason else text):
-        numbers = [number for digits in readings for number in meanings(digits)]
+    for readings in pieces:
+        numbers = [number for digits in readings for number in meanings(digits, must_exist=True)]
+        if not numbers and is_alone:
+            numbers = [number for digits in readings for number in meanings(digits)]
         # So few digits are a number only in a few countries, and elsewhere a time, a street or a year.
         if not numbers and _count(readings[0]) >= _FEWEST_DIGITS:
-            return (), NATIONAL
+            return (), NATIONAL if is_alone else UNCLEAR
         found.update(dict.fromkeys(numbers))
     return tuple(found), "" if found else NO_NUMBER
 
 
-def _trouble(text: str) -> str:
+def _trouble(text: str, pieces: int) -> str:
     if _WILD.search(text):
         return WILDCARD
-    if _TO.search(text):
+    if _TO.search(text) or (pieces > 1 and _BETWEEN.search(text)) or any(map(_is_tail, _CHUNK.findall(text))):
         return RANGE
-    return UNCLEAR if _LETTER_FOR_A_DIGIT.search(text) else ""
+    shortened = (_count(found[1]) for found in _SHORTENED.finditer(text))
+    return UNCLEAR if _LETTER_FOR_A_DIGIT.search(text) or any(count < _FEWEST_DIGITS for count in shortened) else ""
+
+
+def _is_tail(chunk: str) -> bool:
+    """Whether what stands behind a whole number may be the end of another one."""
+    one = one_number(chunk.strip(" ./-"))
+    return isinstance(one, OneNumber) and one.before_tail != "" and len(one.text) - len(one.before_tail) > 1
 
 
 def _numbers_in(text: str) -> Iterator[Sequence[str]]:
@@ -109,6 +142,8 @@ def _of_one(chunk: str, one: OneNumber) -> Sequence[str]:
         if one.zero == "(0)" and one.text.startswith("+") and one.first not in KEEP_THEIR_ZERO:
             del readings[0]
     groups = _GROUPS.findall(chunk)
+    if len(groups) > 1 and groups[1].startswith("0") and not one.text.startswith("+"):
+        readings.append("".join(groups[1:]))
     if one.before_tail:
         readings.append(one.before_tail)
     # 3/14155550101: what stands there by itself is a whole number already.
@@ -118,9 +153,9 @@ def _of_one(chunk: str, one: OneNumber) -> Sequence[str]:
 
 def _of_several(chunk: str) -> Iterator[Sequence[str]]:
     """Several numbers; where the last is shortened to the digits that differ (555-0101/02), it is made whole."""
-    parts = [part for part in _SPLIT.split(chunk) if _count(part)]
+    parts: Sequence[str] = [part for part in _SPLIT.split(chunk) if _count(part)]
     if len(parts) == 1:
-        parts = [part for part in chunk.split(" ") if _count(part)]
+        parts = _halves(chunk)
     last = ""
     for part in parts:
         digits = _digits(part)
@@ -128,6 +163,16 @@ def _of_several(chunk: str) -> Iterator[Sequence[str]]:
             digits = last[: -len(digits)] + digits
         last = digits
         yield (digits,)
+
+
+def _halves(chunk: str) -> Sequence[str]:
+    """The two numbers that stand side by side in a chunk; all of it where that is not clear."""
+    groups = chunk.split(" ")
+    middle = len(groups) // 2
+    first, second = groups[:middle], groups[middle:]
+    halves = " ".join(first), " ".join(second)
+    are_alike = [*map(len, first)] == [*map(len, second)] and min(map(_count, halves)) >= _FEWEST_DIGITS
+    return halves if are_alike else (chunk,)
 
 
 def _digits(text: str) -> str:

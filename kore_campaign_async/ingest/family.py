@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from kore_campaign_async.ingest.directory import JOURNAL, RunLock, command, is_a
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
+from kore_campaign_async.ingest.phone_text import same_line
 from kore_campaign_async.ingest.records import Slice, State, TableSlice
 from kore_campaign_async.ingest.resume_ranges import Known
 from kore_campaign_async.ingest.run_settings import (
@@ -65,6 +67,7 @@ class Origin:
         sent_before: by the name of each run, the numbers that it sent or may have sent.
         barred: numbers that a function barred in one of them.
         column_map: which of the parent's columns was which field.
+        columns: the parent's columns.
     """
 
     parent: Member
@@ -72,6 +75,7 @@ class Origin:
     sent_before: Mapping[str, AbstractSet[int]] = field(repr=False)
     barred: Sequence[int] = field(repr=False)
     column_map: Mapping[str, str]
+    columns: Sequence[str]
     _locks: Sequence[RunLock] = field(default=(), repr=False)
 
     def to_setting(self, directory: Path) -> dict[str, Any]:
@@ -117,25 +121,26 @@ async def origin_of(directory: Path, *, with_uncertain: bool, apart_from: str | 
         locks.extend(RunLock(one.directory) for one in ours.values())
         members = await asyncio.to_thread(lambda: list(_all(root)))
         sent_before: dict[str, AbstractSet[int]] = {}
+        lifted: AbstractSet[int] = Barred(())
+        if with_uncertain:
+            lifted = Barred((await _sent_by(parent)).uncertain)
         barred = array("Q")
         column_map: Mapping[str, str] = {}
+        columns: Sequence[str] = ()
         for member in members:
             if member.run_id == apart_from:
                 continue
             await asyncio.to_thread(_refuse_unless_finished, member, is_ours=member.run_id in ours)
             sent = await _sent_by(member)
             if member.run_id == parent.run_id:
-                column_map = sent.column_map
-            numbers = [sent.accepted]
-            if not (with_uncertain and member.run_id == parent.run_id):
-                numbers.append(sent.uncertain)
-            sent_before[member.run_id] = await asyncio.to_thread(Barred, (key for one in numbers for key in one))
+                column_map, columns = sent.column_map, sent.columns
+            sent_before[member.run_id] = await asyncio.to_thread(_lines_of, sent, lifted)
             barred.extend(sent.barred)
     except BaseException:
         for lock in locks:
             lock.release()
         raise
-    return Origin(parent, with_uncertain, sent_before, barred, column_map, locks)
+    return Origin(parent, with_uncertain, sent_before, barred, column_map, columns, locks)
 
 
 async def origin_of_run(directory: Path, settings: Mapping[str, Any]) -> Origin | None:
@@ -175,9 +180,27 @@ def _root(member: Member) -> Member:
 
 
 def _all(root: Member) -> Iterator[Member]:
+    """A run, and all that amend it: those that it names, and those beside it that name it, unknown to a copy."""
     yield root
-    for place in root.settings.get(journals.AMENDED_BY, ()):
-        yield from _all(_found(root.directory, place, "is amended by"))
+    named = {place["run_id"]: place for place in root.settings.get(journals.AMENDED_BY, ())}
+    for member in (_found(root.directory, place, "is amended by") for place in named.values()):
+        yield from _all(member)
+    for member in _beside(root):
+        if member.run_id not in named:
+            yield from _all(member)
+
+
+def _beside(parent: Member) -> Iterator[Member]:
+    """Runs in directories beside a run's own that name it as the one that they amend."""
+    whole = parent.directory.absolute()
+    for directory in sorted(whole.parent.glob("*/")):
+        if directory != whole and (directory / JOURNAL).is_file():
+            try:
+                member = _member(directory)
+            except RunDirectoryError:
+                continue  # whatever it is, it is no run that could be read
+            if (member.settings.get("origin") or {}).get("run_id") == parent.run_id:
+                yield member
 
 
 def _refuse_unless_finished(member: Member, *, is_ours: bool) -> None:
@@ -195,6 +218,7 @@ class _Sent:
     """Numbers of a run's contacts, as integers, by what became of them, and which of its columns was which field."""
 
     column_map: Mapping[str, str]
+    columns: Sequence[str]
     accepted: array[int] = field(factory=lambda: array("Q"))
     uncertain: array[int] = field(factory=lambda: array("Q"))
     barred: array[int] = field(factory=lambda: array("Q"))
@@ -216,7 +240,7 @@ class _Sent:
 
 async def _sent_by(member: Member) -> _Sent:
     """Read a run's source again, and find what its calls held. RunDirectoryError if that has changed."""
-    inputs = inputs_of_run(member.directory, member.settings)
+    inputs = inputs_of_run(member.directory, member.settings, verb="amended")
     options = options_of_run(member.settings)
     numbering = await numbering_of(options)
     scans = Scans([(one.path, one.dialect.encoding) for one in inputs if one.path is not None])
@@ -232,7 +256,7 @@ async def _sent_by(member: Member) -> _Sent:
             normaliser = Normaliser(table, column_map, options.batch.max_bytes, numbering)
             seen = None if options.keep_duplicates else NumbersSeen()
             known = await asyncio.to_thread(partial(journals.read_known, member.directory, is_finished=True))
-            sent = _Sent(column_map)
+            sent = _Sent(column_map, source.columns)
 
             def take(part: Slice | TableSlice) -> None:
                 found = normaliser.sort(part if isinstance(part, Slice) else _as_slice(part))
@@ -248,6 +272,12 @@ async def _sent_by(member: Member) -> _Sent:
     finally:
         scans.cancel()
     return sent
+
+
+def _lines_of(sent: _Sent, lifted: AbstractSet[int]) -> Barred:
+    """The numbers that a run sent or may have sent, however else they are dialled, but for those that are lifted."""
+    keys = chain(sent.accepted, (key for key in sent.uncertain if key not in lifted))
+    return Barred(int(number) for key in keys for number in same_line(str(key)))
 
 
 def _as_slice(part: TableSlice) -> Slice:

@@ -74,8 +74,13 @@ class Numbering(Protocol):
         """The reason code of a text that means none."""
         ...
 
-    def meanings(self, digits: str) -> Sequence[str]:
-        """Every number that the digits of a do-not-contact number can mean, behind their `+` if they have one."""
+    def meanings(self, digits: str, *, must_exist: bool = False) -> Sequence[str]:
+        """Every number that the digits of a do-not-contact number can mean, behind their `+` if they have one.
+
+        Args:
+            digits: as they stand there.
+            must_exist: whether a number that can't exist is none.
+        """
         ...
 
 
@@ -102,9 +107,11 @@ class WithPlus:
             return MISSING_PLUS
         return reason if self._numbering is None else self._numbering.why_not(text)
 
-    def meanings(self, digits: str) -> Sequence[str]:
+    def meanings(self, digits: str, *, must_exist: bool = False) -> Sequence[str]:
         """What the rules without the `+` say: a do-not-contact file must not bar fewer."""
-        return meanings_by_shape(digits) if self._numbering is None else self._numbering.meanings(digits)
+        if self._numbering is None:
+            return meanings_by_shape(digits, must_exist=must_exist)
+        return self._numbering.meanings(digits, must_exist=must_exist)
 
 
 def _keys(numbers: Sequence[str]) -> list[int] | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import phonenumbers
 from attrs import frozen
-from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, ValidationResult
+from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.phone_text import (
@@ -25,6 +25,7 @@ from kore_campaign_async.ingest.phone_text import (
     meanings_by_shape,
     one_number,
     read_number,
+    same_line,
     unwrapped,
 )
 from kore_campaign_async.ingest.records import (
@@ -42,6 +43,12 @@ _PLUSES: Final = ("+", "\uff0b")
 
 # Until 2019 a 1 stood behind Mexico's code before mobile numbers, and within the country other prefixes did.
 _SHORT_DATE_DIGITS: Final = 6
+_DIGITS_OF_ANY_COUNTRY: Final = 11
+_FEW_LENGTHS: Final = 3
+_LARGE_REGIONS: Final = (
+    *("US", "DE", "GB", "IN", "FR", "BR", "JP", "MX", "ES", "IT", "NL", "PL", "CA", "AU", "AT", "CH", "BE", "PT", "ID"),
+    *("PH", "TR", "ZA", "NG", "AR", "CO", "SE", "NO", "DK", "IE", "SG", "AE", "SA", "EG", "KR", "CN", "RU", "UA", "CL"),
+)
 _MEXICO: Final = 52
 _MEXICAN_DIGITS: Final = 10
 _OLD_MEXICAN = re.compile(r"(?:01|044|045)([2-9][0-9]{9})").fullmatch
@@ -103,7 +110,7 @@ class NumberingPlans:
         """The reason code of a text that means none."""
         return self._judged(text)[1]
 
-    def meanings(self, digits: str) -> Sequence[str]:
+    def meanings(self, digits: str, *, must_exist: bool = False) -> Sequence[str]:
         """Every number that the digits of a do-not-contact number can mean, behind their `+` if they have one."""
         if self._region is None:
             return meanings_by_shape(digits)
@@ -112,11 +119,16 @@ class NumberingPlans:
             number = _written(parsed)
             if _length(parsed) == ValidationResult.IS_POSSIBLE and _INTERNATIONAL(number):
                 found[number] = self._can_exist(parsed)
+        # A spreadsheet may have eaten the `+` of any country's number.
+        as_it_is = f"+{_digits(digits)}"
+        if as_it_is not in found and self._is_plain(as_it_is):
+            other = _parsed(as_it_is, None)
+            found[as_it_is] = other is not None and self._can_exist(other)
+        for number in list(found):
+            found |= dict.fromkeys(filter(self._is_plain, same_line(number)[1:]), found[number])
         if any(found.values()):
             return tuple(number for number, can_exist in found.items() if can_exist)
-        # Another country's number without its `+` reads as one of the region that can't exist.
-        as_it_is = f"+{_digits(digits)}"
-        return (*found, as_it_is) if found and as_it_is not in found and self._is_plain(as_it_is) else tuple(found)
+        return () if must_exist else tuple(found)
 
     def _is_plain(self, text: str) -> bool:
         """Whether the library would only hand a number back: it has its `+`, no prefix, and a length that is there."""
@@ -186,9 +198,24 @@ class NumberingPlans:
             if (number == one.text and not self._strict and not one.before_tail) or self._can_exist(parsed):
                 found.add(number)
             reason = UNASSIGNED_PHONE
-        if len(found) == 1:
+        if len(found) == 1 and not self._may_be_foreign(one, next(iter(found))):
             return found.pop(), ""
         return None, AMBIGUOUS_PHONE if found else reason or INVALID_PHONE
+
+    def _may_be_foreign(self, one: OneNumber, number: str) -> bool:
+        """Whether digits that read as a number of the region are another country's, whose `+` got lost.
+
+        Only where the region's numbers can have many lengths, so that they tell little; its mobile numbers begin like
+        no others.
+        """
+        if not one.text.startswith(one.first) or len(one.text) < _DIGITS_OF_ANY_COUNTRY or one.text != one.first:
+            return False
+        if one.text.startswith("0") or number == f"+{one.text}" or len(self._lengths()) <= _FEW_LENGTHS:
+            return False
+        own, other = _parsed(number, None), _parsed(f"+{one.text}", None)
+        if own is None or other is None or phonenumbers.number_type(own) != PhoneNumberType.FIXED_LINE:
+            return False
+        return phonenumbers.is_valid_number(other)
 
     def _has_extension(self, one: OneNumber) -> bool:
         """Whether the last group is one: what stands before it is a whole number already, or it is a single digit."""
@@ -235,16 +262,18 @@ class NumberingPlans:
 
 
 def best_regions(texts: Sequence[str]) -> Sequence[tuple[str, int]]:
-    """The regions by whose customs at least half of the texts are numbers, the best first, and how many are."""
+    """The regions by whose customs at least half of the texts are numbers, the best first, and how many are.
+
+    Many regions fit alike where they allow numbers of any length: those with the most people stand first.
+    """
     counts = {
         region: sum(plans.clean(text) is not None for text in texts)
         for region in sorted(phonenumbers.SUPPORTED_REGIONS)
         for plans in (NumberingPlans(region, strict=False),)
     }
-    # Where regions share a country code, the one that has its name is meant.
-    main = {regions[0] for regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.values()}
     good = [(region, count) for region, count in counts.items() if texts and 2 * count >= len(texts)]
-    return sorted(good, key=lambda one: (-one[1], one[0] not in main, one[0]))
+    place = {region: at for at, region in enumerate(_LARGE_REGIONS)}
+    return sorted(good, key=lambda one: (-one[1], place.get(one[0], len(place)), one[0]))
 
 
 def _digits(text: str) -> str:
@@ -260,7 +289,13 @@ def _parsed(text: str, region: str | None) -> PhoneNumber | None:
     except phonenumbers.NumberParseException:
         return None
     old = (parsed.national_number or 0) - 10**_MEXICAN_DIGITS
-    if parsed.country_code == _MEXICO and 0 < old < 10**_MEXICAN_DIGITS and not parsed.italian_leading_zero:
+    is_national = not text.startswith(("+", EXIT_PREFIX))
+    if (
+        not is_national
+        and parsed.country_code == _MEXICO
+        and 0 < old < 10**_MEXICAN_DIGITS
+        and not parsed.italian_leading_zero
+    ):
         parsed.national_number = old
     return parsed
 

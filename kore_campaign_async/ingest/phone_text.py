@@ -46,7 +46,7 @@ _YEAR: Final = r"(?:19|20)[0-9]{2}"
 _MONTH: Final = r"(?:0?[1-9]|1[0-2])"
 _DAY: Final = r"(?:0?[1-9]|[12][0-9]|3[01])"
 _DATE: Final = re.compile(
-    rf"{_YEAR}([-./]){_MONTH}\1{_DAY}|{_DAY}([-./]){_MONTH}\2{_YEAR}|{_MONTH}([-./]){_DAY}\3{_YEAR}"
+    rf"{_YEAR}([-./ ]){_MONTH}\1{_DAY}|{_DAY}([-./ ]){_MONTH}\2{_YEAR}|{_MONTH}([-./ ]){_DAY}\3{_YEAR}"
 ).fullmatch
 # So short that it is a number only in countries with very few of them.
 _SHORT_DATE: Final = re.compile(rf"(?:{_DAY}([-./]){_MONTH}\1|{_MONTH}([-./]){_DAY}\2)[0-9]{{2}}").fullmatch
@@ -58,12 +58,24 @@ KEEP_THEIR_ZERO: Final = frozenset({"39", "225", "229", "241", "242", "378", "37
 _LONGEST_COUNTRY_CODE: Final = 3
 EXIT_PREFIX: Final = "00"
 _EXIT_PREFIXES: Final = frozenset({"00", "010", "011", "0011"})
+# Mexico's and Argentina's mobile numbers are dialled from abroad with a digit in front, or were until a few years ago.
+_MOBILE_PREFIXES: Final = {"52": ("1", 10), "54": ("9", 10)}
+_ONE_DIGIT_CODES: Final = frozenset("17")
+_TWO_DIGIT_CODES: Final = frozenset(
+    {
+        *map(str, (20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 57)),
+        *map(str, (58, 60, 61, 62, 63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98)),
+    }
+)
 # The numbers of country code 1 all have ten digits after it.
 _NORTH_AMERICAN_DIGITS: Final = 11
 _NORTH_AMERICAN: Final = re.compile(r"1[2-9][0-9]{2}[2-9][0-9]{6}").fullmatch
 _DIGITS_WITH_A_CODE: Final = 11
 _LONGEST_AREA_CODE: Final = 6
 _LONGEST_FRACTION: Final = 3
+_DOTS_OF_AN_ADDRESS: Final = 3
+_LARGEST_OF_AN_ADDRESS: Final = 255
+_FEWEST_SLASHES_OF_GROUPS: Final = 3
 _DIGITS_OF_A_WHOLE_NUMBER: Final = 10
 
 # What spreadsheets and programs make of a number: text that was kept from becoming one, thousands, a rounded float.
@@ -79,7 +91,9 @@ _SCHEME: Final = "tel:"
 # give for a dash, full-width forms, brackets.
 _TWINS: Final = {
     **TO_BLANKS,
-    **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\uff0d\ufe63\ufe58"), "-"),
+    **dict.fromkeys(
+        map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2500\u2501\u30fb\u30fc\uff0d\uff70\ufe63\ufe58"), "-"
+    ),
     **dict.fromkeys(map(ord, "\uff08\uff3b["), "("),
     **dict.fromkeys(map(ord, "\uff09\uff3d]"), ")"),
     **dict.fromkeys(map(ord, "\uff0f\u2044\u2215"), "/"),
@@ -197,19 +211,44 @@ def _unrounded(text: str) -> tuple[str, str]:
     return text, ""
 
 
-def meanings_by_shape(digits: str) -> Sequence[str]:
+def meanings_by_shape(digits: str, *, must_exist: bool = False) -> Sequence[str]:
     """The number that the digits of a do-not-contact number mean where no region is given; none if it can be national.
 
-    Without a `+` nothing but the length tells a number with its country's code from one of a country's own.
+    Without a `+` nothing but the length tells a number with its country's code from one of a country's own. Which
+    numbers exist is not known here.
     """
+    del must_exist
     if digits.startswith(EXIT_PREFIX):
         digits = f"+{digits.removeprefix(EXIT_PREFIX)}"
     if digits.startswith("+"):
-        return (digits,) if is_e164(digits) else ()
+        return same_line(digits) if is_e164(digits) else ()
     if len(digits) < _DIGITS_WITH_A_CODE or not is_e164(digits):
         return ()
     # Beyond North America a number that begins with 1 is a national one: no other country's code does.
-    return (digits,) if not digits.startswith("1") or _NORTH_AMERICAN(digits) else ()
+    return same_line(digits) if not digits.startswith("1") or _NORTH_AMERICAN(digits) else ()
+
+
+def same_line(number: str) -> tuple[str, ...]:
+    """A number, and how else the same line is dialled: without the zero behind its code, by older mobile prefixes."""
+    found = [number]
+    plus, digits = ("+", number[1:]) if number.startswith("+") else ("", number)
+    code = _country_code(digits)
+    rest = digits[len(code) :]
+    if rest.startswith("0") and code not in KEEP_THEIR_ZERO:
+        found.append(f"{plus}{code}{rest[1:]}")
+    prefix, length = _MOBILE_PREFIXES.get(code, ("", 0))
+    if prefix and len(rest) == length:
+        found.append(f"{plus}{code}{prefix}{rest}")
+    elif prefix and len(rest) == length + 1 and rest.startswith(prefix):
+        found.append(f"{plus}{code}{rest[1:]}")
+    return tuple(found)
+
+
+def _country_code(digits: str) -> str:
+    """The country code that digits begin with: no code is the beginning of another one."""
+    if digits[0] in _ONE_DIGIT_CODES:
+        return digits[0]
+    return digits[:2] if digits[:2] in _TWO_DIGIT_CODES else digits[:3]
 
 
 def canonical(text: str) -> str:
@@ -263,28 +302,37 @@ def one_number(text: str) -> OneNumber | str:  # noqa: PLR0911  one return a rea
 
 
 def _is_amount(plus: str, groups: Sequence[str], between: Sequence[str]) -> bool:
-    """Whether a single dot stands where it parts a fraction, and not two groups."""
+    """Whether dots stand where they part a fraction, coordinates or an address, and not the groups of a number."""
     dots = [index for index, signs in enumerate(between) if "." in signs]
-    if len(dots) != 1 or dots[0] != len(between) - 1:
+    if not dots:
         return False
-    if len(groups[-1]) <= _LONGEST_FRACTION:
-        return True
-    # 415.5550101, 0151.2724228 and +1.4155550101 are two groups; 41555.5010 is not.
-    is_area_code = bool(plus) or groups[0].startswith("0") or len(groups[0]) <= _LONGEST_FRACTION
-    return len(between) == 1 and not is_area_code
+    # Behind a single dot at the end, few digits are a fraction.
+    ends_in_fraction = len(dots) == 1 and dots[0] == len(between) - 1 and len(groups[-1]) <= _LONGEST_FRACTION
+    if plus or ends_in_fraction:
+        return ends_in_fraction
+    if len(dots) == 1:
+        # 0151.2724228 is two groups; 415.5550101 and 41.8902102 may be a fraction.
+        return len(between) == 1 and not groups[0].startswith("0")
+    if len(dots) == len(between):
+        is_address = len(dots) == _DOTS_OF_AN_ADDRESS and max(map(int, groups)) <= _LARGEST_OF_AN_ADDRESS
+        return is_address and groups[0] != "1"
+    # 41.8902 12.4922 are two fractions.
+    return dots[0] == 0 and dots[-1] == len(between) - 1
 
 
 def _is_several(plus: str, groups: Sequence[str], between: Sequence[str]) -> bool:
     """Whether a second number begins at one of the signs."""
     before, left = -_exit_digits(groups), sum(map(len, groups))
     plus = plus or ("+" if before else "")
+    # 06/12/34/56/78
+    are_groups = len(between) >= _FEWEST_SLASHES_OF_GROUPS and all(signs.strip(" ") == "/" for signs in between)
     for index, group in enumerate(groups[:-1]):
         before += len(group)
         left -= len(group)
         # With its country's code in front, a second number makes it longer than any number is.
         if before >= _FEWEST_DIGITS and left >= _FEWEST_DIGITS and not plus:
             return True
-        if "/" in between[index]:
+        if "/" in between[index] and not are_groups:
             # What stands before a slash is an area code, with its country's code or its zero; 555-0101/02 are two.
             most = _LONGEST_AREA_CODE + (2 if plus else 0 if groups[0].startswith("0") else -1)
             if before > most or left <= _LONGEST_FRACTION or (before == 1 and not plus):

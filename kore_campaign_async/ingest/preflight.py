@@ -159,5 +159,11 @@ def _advice(texts: Sequence[str], region: str | None) -> str:
         )
     found = [f"{name} ({count} of {len(texts)} tried)" for name, count in best_regions(texts) if name != region]
     if found:
-        return f"The numbers would be valid with --region {' or '.join(found[:_NAMED_REGIONS])}."
-    return "Check which column is the number (--map COLUMN=phoneNumber)."
+        more = " or that of another country" if len(found) > _NAMED_REGIONS else ""
+        return (
+            f"The numbers would be valid with --region {' or '.join(found[:_NAMED_REGIONS])}{more}: give that of the"
+            " country that they are from."
+        )
+    return (
+        "Check which column is the number (--map COLUMN=phoneNumber), and of which country the numbers are (--region)."
+    )

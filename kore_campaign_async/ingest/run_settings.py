@@ -29,8 +29,14 @@ _CHANGED: Final = {
 }
 
 
-def inputs_of_run(directory: Path, settings: Mapping[str, Any]) -> tuple[Input, ...]:
-    """The files that the run in a directory reads, and how; RunDirectoryError if its source can't be read again."""
+def inputs_of_run(directory: Path, settings: Mapping[str, Any], *, verb: str = "resumed") -> tuple[Input, ...]:
+    """The files that the run in a directory reads, and how; RunDirectoryError if its source can't be read again.
+
+    Args:
+        directory: of the run.
+        settings: from its journal.
+        verb: what can't be done with the run then.
+    """
     inputs = tuple(
         Input(
             _path_of(directory, settings, one["path"]),
@@ -42,7 +48,7 @@ def inputs_of_run(directory: Path, settings: Mapping[str, Any]) -> tuple[Input, 
     if not inputs:
         raise RunDirectoryError(
             f"the contacts came from {settings['source']['name']}, which can't be read again, so the run in"
-            f" {directory} can't be resumed"
+            f" {directory} can't be {verb}"
         )
     return inputs
 
@@ -189,7 +195,7 @@ def refuse_changes(
         size = None if known is None else size_of(known)
         sizes = f" ({then} bytes then, {size} now)" if size != then else ""
         raise RunDirectoryError(
-            f"the run in {directory} can't be {verb}: {'; '.join(changed)}{sizes}; push what is left anew"
+            f"the run in {directory} can't be {verb}: {'; '.join(changed)}{sizes}; put back what it was begun with"
         )
 
 

@@ -586,6 +586,8 @@ class Start:
         if header is None:
             return None
         column_map = with_implied(self.options.column_map, source)
+        if self.origin is not None:
+            column_map = {**column_map, **_added_by_a_run(header, self.origin.columns)}
         return await _for_columns(len(header), partial(match, header, column_map))
 
     def _screen(
@@ -686,6 +688,12 @@ class Start:
                 f" {AS_ESCAPES}, or --encoding names another encoding"
             )
         return tuple(said)
+
+
+def _added_by_a_run(header: Sequence[str], own: Sequence[str]) -> Mapping[str, str]:
+    """Columns that a run put before the source's own, wherever a person moved them: they are no fields."""
+    added = ("row", "reason")
+    return {name: "" for name in header if name.strip().casefold() in added and name not in own}
 
 
 def _warnings_of(normaliser: Normaliser, part: Slice | TableSlice) -> tuple[str, ...]:

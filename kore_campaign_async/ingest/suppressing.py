@@ -40,6 +40,7 @@ _NAMED_ROWS: Final = 10
 _FEWEST_DIGITS: Final = 4
 # What tells that a column holds numbers, whatever its name is.
 _SAMPLED_ROWS: Final = 1000
+_DEEPEST: Final = 8
 _ITEMS: Final = "do_not_contact"
 
 
@@ -179,6 +180,7 @@ class _Found:
     _others: Sequence[int] = field(default=(), init=False)
     _columns: Sequence[str] = field(default=(), init=False)
     _headless: bool = field(default=False, init=False)
+    _width: int | None = field(default=None, init=False)
     _place: Callable[[int], int | None] = field(default=lambda row: row, init=False)
     _unread: list[str] = field(factory=list, init=False)
     _unread_rows: int = field(default=0, init=False)
@@ -186,10 +188,10 @@ class _Found:
 
     def is_headless(self, cells: Sequence[str]) -> bool:
         """Whether the first record is a number or numbers already, and no header."""
-        if any(map(can_be_number_name, cells)):
-            return False
-        is_alone = len(cells) == 1 and any(map(str.isdecimal, cells[0]))
-        self._headless = is_alone or any(map(self._is_number, cells))
+        # "Phone: +14155550101" is the first person, and no header.
+        has_number = any(barred_numbers(cell, self._meanings)[0] for cell in cells)
+        is_alone = len(cells) == 1 and any(map(str.isdecimal, cells[0])) and not can_be_number_name(cells[0])
+        self._headless = has_number or is_alone
         return self._headless
 
     def begin_with(self, source: Source, first: Sequence[Slice | TableSlice], only: Sequence[str]) -> None:
@@ -211,14 +213,16 @@ class _Found:
                 )
             return
         records = [record for part in first for record in _records(part) if isinstance(record, list)]
+        self._width = len(header)
         width = max((len(header), *map(len, records))) if self._headless else len(header)
         self._named = [] if self._headless else [index for index, name in enumerate(header) if can_be_number_name(name)]
         if width == 1:
             self._named = [0]
+        named = set(self._named)
         self._others = [
             index
             for index in range(width)
-            if index not in self._named and self._holds_numbers([one[index] for one in records if index < len(one)])
+            if index not in named and self._holds_numbers([one[index] for one in records if index < len(one)])
         ]
         if not self._named and not self._others and any(map(len, first)):
             raise SourceError(
@@ -254,15 +258,23 @@ class _Found:
                 self._note(number, NO_NUMBER, text or "")
 
     def _take_mapping(self, row: int, record: Mapping[Any, Any]) -> None:
-        keys = [key for key in record if isinstance(key, str)]
-        keys = [key for key in keys if (key in self._columns if self._columns else can_be_number_name(key))]
-        cells = [number_text_of(record[key]) or "" for key in keys]
-        self._take_row(row, cells, cells, is_empty=not record)
+        named: list[str] = []
+        others: list[str] = []
+        for path, value in _values(record):
+            text = number_text_of(value) or ""
+            keys = [key for key in path if isinstance(key, str)]
+            if any(key in self._columns if self._columns else can_be_number_name(key) for key in keys):
+                named.append(text)
+            elif not self._columns and self._is_number(text):
+                others.append(text)
+        self._take_row(row, named, [*named, *others], is_empty=not record)
 
     def _take_cells(self, row: int, record: list[str]) -> None:
         assert self._named is not None  # noqa: S101  who yields lists has a header
         named = [record[index] for index in self._named if index < len(record)]
         others = [record[index] for index in self._others if index < len(record) and self._is_number(record[index])]
+        if self._width is not None and not self._headless:
+            others += filter(self._is_number, record[self._width :])
         for cell in record:
             if ("\n" in cell or "\r" in cell) and masked(cell) != cell and cell not in named:
                 self._note(row, "has a phone number in a cell of several lines, where an open quote hides people", cell)
@@ -308,9 +320,21 @@ class _Found:
         raise SourceError(
             f"{self._where} can't be read in {self._unread_rows:,} {self._unit}{'s' * (self._unread_rows > 1)}:"
             f" {'; '.join(self._unread)}{rest}. Write each number with its + and country code, or give --region for"
-            " national ones; don't remove people who must not be called"
+            " national ones. Titles, totals and notes can go; don't remove people who must not be called"
         )
 
 
 def _records(part: Slice | TableSlice) -> Iterator[Record]:
     return iter(part.records) if isinstance(part, Slice) else map(part.record_of, part.frame.iter_rows())
+
+
+def _values(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """All that stands in an object, with the keys that lead there."""
+    if isinstance(value, Mapping) and len(path) < _DEEPEST:
+        for key, one in value.items():
+            yield from _values(one, (*path, key))
+    elif isinstance(value, list) and len(path) < _DEEPEST:
+        for one in value:
+            yield from _values(one, (*path, None))
+    else:
+        yield path, value

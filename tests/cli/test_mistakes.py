@@ -543,7 +543,8 @@ MISTAKES: Final[dict[str, Mistake]] = {
     "a do-not-contact line without a number": M(
         f"{PUSH} --suppress dnc",
         "the do-not-contact file dnc can't be read in 1 row: row 2 holds no phone number: 'nobody'. Write each number"
-        " with its + and country code, or give --region for national ones; don't remove people who must not be called",
+        " with its + and country code, or give --region for national ones. Titles, totals and notes can go;"
+        " don't remove people who must not be called",
         before=write("dnc", "+14155550101\nnobody\n"),
     ),
     # The run directory
@@ -567,7 +568,9 @@ MISTAKES: Final[dict[str, Mistake]] = {
         before=lambda world: (used(world), write("run/journal.sqlite", "torn" * 99)(world))[0],
     ),
     "a source that has changed": M(
-        "resume run", "the run in run can't be resumed: the source has changed; push what is left anew", before=changed
+        "resume run",
+        "the run in run can't be resumed: the source has changed; put back what it was begun with",
+        before=changed,
     ),
     "a run of another account": M(
         "resume run",

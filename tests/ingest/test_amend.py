@@ -18,6 +18,7 @@ from cli.shell import KORE_CAMPAIGN, environment, kore_campaign
 from kore_campaign_async import (
     BatchLimits,
     CampaignClient,
+    Files,
     IngestReport,
     RunDirectoryError,
     SourceError,
@@ -214,6 +215,84 @@ async def test_mended_objects_of_an_ndjson_file(run: Path) -> None:
         mend(run / "rejected.csv", {"x1": number(2)})
         await amend_ingest(client, run)
     assert api.calls[-1].contacts == ({"n": "2", "phoneNumber": number(2)},)
+
+
+async def test_mended_objects_whose_number_was_mapped(run: Path) -> None:
+    source = run.with_name("c.ndjson")
+    source.write_text(f'{{"nr": "{number(1)}", "n": 1}}\n{{"nr": "x1", "n": 2}}\n')
+    async with scripted() as (api, client):
+        await push(client, source, run_dir=run, column_map={"nr": "phoneNumber"})
+        mend(run / "rejected.csv", {"x1": number(2)})
+        report = await amend_ingest(client, run)
+    assert report.counts.accepted == 1
+    assert sent(api) == dict.fromkeys(numbers(2), 1)
+
+
+async def test_a_file_without_a_header_is_amended_by_its_columns_numbers(run: Path) -> None:
+    source = csv_of(run.with_name("c.csv"), f"{number(1)},Ana", "x1,Bob")
+    async with scripted() as (api, client):
+        await push(client, Files(source, no_header=True), run_dir=run)
+        mend(run / "rejected.csv", {"x1": number(2)})
+        await amend_ingest(client, run)
+    assert sent(api) == dict.fromkeys(numbers(2), 1)
+
+
+@pytest.mark.parametrize("header", ["reason,phone", "phone,row,reason", "Row,Reason,phone", "x,row,reason,phone"])
+async def test_the_columns_of_a_run_are_no_fields_wherever_they_are_moved(run: Path, header: str) -> None:
+    async with scripted() as (api, client):
+        await begun(client, run, "phone", number(1), "x1")
+        cells = ",".join(number(2) if name == "phone" else "2" for name in header.split(","))
+        csv_of(run / "rejected.csv", header, cells)
+        await amend_ingest(client, run)
+    assert set(api.calls[-1].contacts[0]) <= {"phoneNumber", "x"}
+    assert sent(api) == dict.fromkeys(numbers(2), 1)
+
+
+async def test_uncertain_contacts_are_amended_by_themselves_until_they_are_not(run: Path) -> None:
+    """A number in another file that may have been sent is not lifted with them."""
+    async with scripted([CLOSE, CLOSE]) as (api, client):
+        await begun(client, run, "phone", *numbers(2), "x1", concurrency=1)
+        mend(run / "rejected.csv", {"x1": number(2)})
+        with pytest.raises(SourceError, match="name it alone"):
+            await amend_ingest(client, run, [run / "uncertain.csv", run / "rejected.csv"])
+        report = await amend_ingest(client, run, [run / "uncertain.csv"])
+        assert report.counts.uncertain == 2
+        again = run.with_name("run-amend-1")
+        report = await amend_ingest(client, again, [again / "uncertain.csv"])
+        assert report.counts.accepted == 2
+        report = await amend_ingest(client, run)
+        assert report.counts.duplicate == 1
+    assert sent(api) == dict.fromkeys(numbers(2), 3)
+
+
+async def test_a_copy_of_a_run_knows_whom_its_family_has_called(run: Path) -> None:
+    """Made before the first amend, and put back after it."""
+    async with scripted() as (api, client):
+        await begun(client, run, "phone", number(1), "x1")
+        mend(run / "rejected.csv", {"x1": number(2)})
+        shutil.copytree(run, run.with_name("copy"))
+        await amend_ingest(client, run)
+        report = await amend_ingest(client, run.with_name("copy"))
+    assert report.counts.duplicate == 1
+    assert sent(api) == dict.fromkeys(numbers(2), 1)
+
+
+async def test_a_number_that_is_dialled_otherwise_is_the_same(run: Path) -> None:
+    async with scripted() as (api, client):
+        await begun(client, run, "phone", "+525512345678", "x1")
+        mend(run / "rejected.csv", {"x1": "+52 1 55 1234 5678"})
+        report = await amend_ingest(client, run)
+    assert report.counts.duplicate == 1
+    assert len(sent(api)) == 1
+
+
+async def test_what_is_wrong_with_a_file_is_said_of_the_file_that_was_named(run: Path) -> None:
+    async with scripted() as (_, client):
+        await begun(client, run, "phone", number(1), "x1")
+        csv_of(run / "rejected.csv", f"2,invalid_phone,{number(2)}", f"3,invalid_phone,{number(3)}")
+        with pytest.raises(SourceError, match=r"run/rejected\.csv: .*put the header back"):
+            await amend_ingest(client, run)
+    assert not run.with_name("run-amend-1").exists()
 
 
 # What stops it

@@ -133,6 +133,28 @@ FILES: Final = {
         said="in 14 rows: row 2 holds no phone number: 'x0'; row 3",
     ),
     "an unclosed quote": F(content='phone,name\n+14155550101,"Ana\n+14155550102,Bob\n', said="quote"),
+    "a number that lost its plus, under a region": F(
+        content="phone\n436641234567\n", bars={436641234567, 49436641234567}, region="DE"
+    ),
+    "two numbers side by side": F(content="phone\n030 901820 030 901821\n", bars={4930901820, 4930901821}, region="DE"),
+    "an area code apart": F(content="phone\nVorwahl 0151 Nummer 27242281\n", said="is not clear", region="DE"),
+    "a second number that is cut short": F(content="phone\n415-555-0101 or 02\n", said="is not clear", region="US"),
+    "a tail": F(content="phone\n+1 415 555 0101-05\n", said="may be a range"),
+    "a range in words": F(content="phone\nbetween +14155550101 and +14155550105\n", said="may be a range"),
+    "a pattern": F(content="phone\n^1415555010\\d$\n", said="stands for many numbers"),
+    "a superscript": F(content="phone\n+1415555010\u00b2\n", said="is not clear"),
+    "the first person of a file without a header": F(
+        content="tel:+14155550101\nPhone: +14155550102\n", bars={ANA, BOB}
+    ),
+    "a person whose row begins like a header": F(content="mobile,+14155550101\nmobile,+14155550102\n", bars={ANA, BOB}),
+    "cells behind the last column": F(content="phone,name\n+14155550101,Ana,+14155550102\n", bars={ANA, BOB}),
+    "objects in objects": F(
+        content='{"phone": "+14155550101", "alt": "+14155550102", "contact": {"mobile": "+44 20 7946 0018"}}\n',
+        bars={ANA, BOB, LON},
+        name="d.ndjson",
+    ),
+    "Mexico's older way to dial": F(content="phone\n+52 1 55 1234 5678\n", bars={5215512345678, 525512345678}),
+    "a zero behind a code": F(content="phone\n+490151 27242281\n", bars={49015127242281, MOB}),
     # Empty ones
     "empty": F(content="", said="give --allow-empty-suppress"),
     "a header alone": F(content="phone,name\n", said="holds no numbers, so it would bar nobody"),

@@ -134,6 +134,8 @@ class MappingSource:
     yields_tables = False
     total: int | None = None
     dialects: tuple[Dialect, ...] = (Dialect(),)
+    #: Source column to field, as far as it overrules the usual names.
+    column_map: Mapping[str, str] = MappingProxyType({})
     implied_map: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, name: str, path: Path | None = None) -> None:
@@ -153,18 +155,18 @@ class MappingSource:
 
     def cells(self, record: Record) -> Sequence[str]:
         """The known fields, then the record as JSON."""
-        return mapping_cells(record)
+        return mapping_cells(record, self.column_map)
 
     def fields(self, record: Record) -> Mapping[str, Any]:
         """The mapping itself; of a record that could not be read, its text."""
         return record if isinstance(record, Mapping) else {"record": mapping_cells(record)[-1]}
 
 
-def cells_of(record: Record) -> Sequence[str]:
+def cells_of(record: Record, column_map: Mapping[str, str] = MappingProxyType({})) -> Sequence[str]:
     """A record of a file as the cells of its columns."""
     if isinstance(record, Broken):
         return [record.text]
-    return record if isinstance(record, list) else mapping_cells(record)
+    return record if isinstance(record, list) else mapping_cells(record, column_map)
 
 
 def cells_by_name(record: Record, columns: Sequence[str]) -> Mapping[str, Any]:
@@ -176,12 +178,20 @@ def cells_by_name(record: Record, columns: Sequence[str]) -> Mapping[str, Any]:
     return dict(zip(names, cells, strict=False))
 
 
-def mapping_cells(record: Record) -> list[str]:
-    """A mapping as the cells of `MAPPING_COLUMNS`, its fields found by their usual names."""
+def field_of(name: str, column_map: Mapping[str, str]) -> str:
+    """The field that a key is, by what was said of it or by its usual name; the key itself where it is none."""
+    if name in column_map:
+        return usual_field(column_map[name])
+    field = usual_field(name)
+    return name if field in map(usual_field, column_map.values()) and name != field else field
+
+
+def mapping_cells(record: Record, column_map: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """A mapping as the cells of `MAPPING_COLUMNS`, its fields found as they are when it is sent."""
     if isinstance(record, Broken):
         return [""] * len(wire.CONTACT_FIELDS) + [record.text]
     assert isinstance(record, Mapping)  # noqa: S101  a source of mappings makes no lists
-    known = {usual_field(key): value for key, value in record.items() if isinstance(key, str)}
+    known = {field_of(key, column_map): value for key, value in record.items() if isinstance(key, str)}
     return [*(_cell(known.get(field)) for field in wire.CONTACT_FIELDS), _as_json(record)]
 
 

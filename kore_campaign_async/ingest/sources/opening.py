@@ -128,6 +128,7 @@ async def open_source(
         )
     else:
         source = Objects(given)
+        source.column_map = column_map
     await source.open()
     return source
 
@@ -178,6 +179,8 @@ def _tell(
     column_map: Mapping[str, str],
 ) -> None:
     """Tell a source of rows what is known of its header. SourceError if another one is said to have none."""
+    if isinstance(source, MappingSource):
+        source.column_map = column_map
     if isinstance(source, RowSource):
         source.is_headless = is_headless
         source.no_header, source.column_map = dialect.no_header, column_map

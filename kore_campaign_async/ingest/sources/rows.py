@@ -14,7 +14,7 @@ from attrs import evolve
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.escaping import restored
-from kore_campaign_async.ingest.matching import is_number_name, usual_field
+from kore_campaign_async.ingest.matching import is_number_name
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import (
     MAPPING_COLUMNS,
@@ -23,6 +23,7 @@ from kore_campaign_async.ingest.sources.base import (
     Dialect,
     cells_by_name,
     cells_of,
+    field_of,
     written_by_a_run,
 )
 from kore_campaign_async.ingest.sources.phone_like import holds_number, only_number
@@ -172,7 +173,7 @@ class RowSource:
         own = [record if isinstance(record, Broken) else self._own(record) for record in part]
         if self._mappings:
             # JSON can spell what its line does not show.
-            return Slice(row, [_unpacked(record) for record in own], suspect=True)
+            return Slice(row, [_unpacked(record, self.column_map) for record in own], suspect=True)
         return Slice(row, own, suspect or any(map(_holds_escapes, part)))
 
     def _own(self, cells: list[str]) -> list[str]:
@@ -227,7 +228,7 @@ def _without_empty_end(cells: Sequence[str]) -> Sequence[str]:
     return cells
 
 
-def _unpacked(cells: list[str] | Broken) -> Record:
+def _unpacked(cells: list[str] | Broken, column_map: Mapping[str, str]) -> Record:
     """A mapping that a run wrote: its known fields as the cells say, all else as its JSON does."""
     if isinstance(cells, Broken):
         return cells
@@ -241,7 +242,9 @@ def _unpacked(cells: list[str] | Broken) -> Record:
     known = {name: cell for name, cell in zip(wire.CONTACT_FIELDS, padded, strict=False) if cell}
     if not known:
         return record
-    return {name: value for name, value in record.items() if usual_field(name) not in wire.CONTACT_FIELDS} | known
+    return {
+        name: value for name, value in record.items() if field_of(name, column_map) not in wire.CONTACT_FIELDS
+    } | known
 
 
 def _spelt_otherwise(text: str) -> Any:

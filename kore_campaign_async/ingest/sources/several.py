@@ -47,6 +47,7 @@ class SeveralFiles:
         self._sheets: list[tuple[int, SheetRows | None]] = []
         self._openers = openers
         self._first_name = ""
+        self._cells: Callable[[Record], Sequence[str]] = cells_of
         self._now: Source | None = None
         self._done = 0
 
@@ -64,6 +65,7 @@ class SeveralFiles:
                 if not number:
                     self.header, self.columns, self.path = source.header, source.columns, source.path
                     self.implied_map, self._first_name = source.implied_map, source.name
+                    self._cells = source.cells
                 await self._order_of(source)
                 names.append(source.name)
                 notices += source.notices
@@ -138,7 +140,7 @@ class SeveralFiles:
 
     def cells(self, record: Record) -> Sequence[str]:
         """A record's cells, in the order of the first file's columns."""
-        return cells_of(record)
+        return self._cells(record)
 
     def fields(self, record: Record) -> Mapping[str, Any]:
         """A record's cells by column; those behind the last column, by their number."""
