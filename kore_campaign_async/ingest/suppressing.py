@@ -126,6 +126,11 @@ async def _read_sheet(path: Path, sheet: str | None, meanings: Meanings, reading
     one = Input(path, Dialect(sheet=sheet))
     source = await open_source((one,), (partial(_encoding_of, path),), is_headless=found.is_headless)
     try:
+        if getattr(source, "has_unsaved_formulas", False):
+            raise SourceError(
+                f"{where} holds formulas whose values were never saved, which may be people: open it in a spreadsheet"
+                " program and save it"
+            )
         first: list[Slice | TableSlice] = []
         async with aclosing(source.slices()) as slices:
             async for part in slices:

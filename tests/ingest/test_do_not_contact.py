@@ -103,6 +103,11 @@ FILES: Final = {
     "objects with two numbers": F(
         content='{"phone": "+14155550101", "mobile": 14155550102}\n', bars={ANA, BOB}, name="d.ndjson"
     ),
+    "a formula that nobody has computed": F(
+        content=book(May=[["phone", "x"], ["+14155550101", "y"], ['="+1"&"4155550102"', "z"]]),
+        said="holds formulas whose values were never saved",
+        name="d.xlsx",
+    ),
     # How numbers are written
     "a float": F(content="phone\n14155550101.0\n", bars={ANA}),
     "a zero in parentheses": F(content="phone\n+44 (0)20 7946 0018\n", bars={LON}),

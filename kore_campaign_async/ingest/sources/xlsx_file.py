@@ -35,6 +35,8 @@ _DIGITS: Final = ".15g"
 # A cell that holds something. The library keeps a place for all cells between the first and the last, 24 bytes each.
 _CELL: Final = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"[^<>]*(?<!/)>')
 _LONGEST_CELL: Final = 200
+# A formula whose value nobody has computed yet: some programs write workbooks without, and it reads as an empty cell.
+_UNSAVED: Final = re.compile(rb"</f>\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
 _MOST_CELLS: Final = 50_000_000
 _LETTERS: Final = 26
 
@@ -51,6 +53,8 @@ class XlsxFile(RowSource):
         super().__init__(str(path), path)
         self._file = path
         self._sheet = sheet
+        #: Whether a sheet has formulas without values, after `open`.
+        self.has_unsaved_formulas = False
         self._rows: Iterator[list[Any]] = iter(())
         self._width = 0
         self._read = 0
@@ -60,6 +64,8 @@ class XlsxFile(RowSource):
         others = await self._reading(self._opened)
         await super().open()
         self.dialects = (Dialect(sheet=self._sheet, no_header=self.no_header),)
+        if self.has_unsaved_formulas:
+            self.notices += (f"{self.name} holds formulas whose values were never saved; they are read as empty cells",)
         if others:
             self.notices += (
                 f"of {self.name} the sheet {self._sheet!r} is read; --sheet names another one: {_listed(others)}",
@@ -91,7 +97,9 @@ class XlsxFile(RowSource):
                 rest = b""
                 with archive.open(name) as member:
                     while block := member.read(BLOCK_BYTES):
-                        if name.startswith("xl/worksheets/") and (cells := _CELL.findall(rest + block)):
+                        is_sheet = name.startswith("xl/worksheets/")
+                        self.has_unsaved_formulas |= is_sheet and _UNSAVED.search(rest + block) is not None
+                        if is_sheet and (cells := _CELL.findall(rest + block)):
                             columns = max(columns, *map(_number, {letters for letters, _ in cells}))
                             rows = max(rows, *(int(row) for _, row in cells))
                         rest = block[-_LONGEST_CELL:]
