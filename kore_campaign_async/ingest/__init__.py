@@ -15,8 +15,8 @@ A batch walks one way::
        |         (a bounded queue)
     recorder     report (a fold over outcomes) and files (the run directory)
 
-A run directory (`directory`) holds the `journal`, what `run_settings` makes of it again, and what `files`, `reasons` and
-`recovery` write and read. `amend` pushes the mended rows of a run, `start` begins and resumes one.
+A run directory (`directory`) holds the `journal`, what `run_settings` makes of it again, and what `files`, `reasons`
+and `recovery` write and read. `amend` pushes the mended rows of a run, `start` begins and resumes one.
 
 `run` alone knows this order. Nothing is put back: what a sender takes, it settles.
 """
