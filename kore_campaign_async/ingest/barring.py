@@ -67,8 +67,11 @@ def barred_numbers(text: str, meanings: Meanings) -> tuple[tuple[str, ...], str]
         text: a cell, or a line.
         meanings: the numbers that digits mean, behind their `+` if they have one; none if that is not clear.
     """
-    if any(one.isnumeric() and not one.isdecimal() for one in text) or _PATTERN.search(text[:_LONGEST_TEXT]):
-        return (), WILDCARD if _PATTERN.search(text[:_LONGEST_TEXT]) else UNCLEAR
+    beginning = text[:_LONGEST_TEXT]
+    if _PATTERN.search(beginning):
+        return (), WILDCARD
+    if any(one.isnumeric() and not one.isdecimal() for one in beginning):
+        return (), UNCLEAR
     text = canonical(text.strip())
     whole, reason = unwrapped(text)
     if reason == LOST_DIGITS:

@@ -22,6 +22,7 @@ from kore_campaign_async.ingest.phone_text import (
     OneNumber,
     canonical,
     is_plain,
+    is_too_long,
     meanings_by_shape,
     one_number,
     read_number,
@@ -166,7 +167,7 @@ class NumberingPlans:
 
     def _judge(self, text: str) -> tuple[str | None, str]:
         """A text as the region's people mean it: the number, or None and why."""
-        text, reason = unwrapped(text)
+        text, reason = unwrapped(text) if not is_too_long(text) else ("", INVALID_PHONE)
         if reason:
             return None, reason
         plain = canonical(text)

@@ -32,6 +32,7 @@ TO_BLANKS: Final = dict.fromkeys(map(ord, BLANKS), " ")
 
 # No writing of one number is longer; a cell can hold a megabyte.
 _LONGEST_TEXT: Final = 64
+_LONGEST_CELL: Final = 1000
 _FEWEST_DIGITS: Final = 7
 
 # Between two groups stands at most one sign, with blanks and parentheses around it.
@@ -155,7 +156,7 @@ def read_number(text: str) -> tuple[str | None, str]:
     """
     if is_e164(text):
         return text, ""
-    found = one_number(text.translate(TO_BLANKS))
+    found = INVALID_PHONE if is_too_long(text) else one_number(text.translate(TO_BLANKS))
     if isinstance(found, str) or found.is_short_date:
         return None, found if isinstance(found, str) else DATE_OR_AMOUNT
     number = found.text
@@ -260,6 +261,11 @@ def canonical(text: str) -> str:
         text = "".join(str(unicodedata.decimal(one, one)) for one in text)
     # Where 8~10 reaches another country, people wait for a second dial tone at the sign between.
     return text[0] + text[2:] if _DIAL_TONE(text) else text
+
+
+def is_too_long(text: str) -> bool:
+    """Whether a text is no number whatever it holds: a cell can hold a megabyte that need not be looked through."""
+    return len(text) > _LONGEST_CELL and len(text.strip()) > _LONGEST_CELL
 
 
 def is_plain(text: str) -> bool:
