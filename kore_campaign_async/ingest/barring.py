@@ -60,7 +60,7 @@ _GROUPS: Final = re.compile(r"[0-9]+")
 _AREA_CODE: Final = re.compile(r"0[0-9]{2,5}").fullmatch
 
 
-def barred_numbers(text: str, meanings: Meanings) -> tuple[tuple[str, ...], str]:
+def barred_numbers(text: str, meanings: Meanings) -> tuple[tuple[str, ...], str]:  # noqa: PLR0911  one return a trouble
     """Every number that a text could mean, or none and the trouble with it.
 
     Args:
