@@ -21,6 +21,8 @@ _LEAST_DIGITS: Final = 7
 _MOST_DIGITS: Final = 20
 # No writing of one number is longer; a line can hold thousands of times as much.
 _LONGEST_TEXT: Final = 64
+# With blanks, and marks that have no width, around it.
+_LONGEST_CELL: Final = 1024
 _ZIP_CODE: Final = r"[0-9]{5}-[0-9]{4}"
 _YEARS: Final = r"(?:19|20)[0-9]{2} *[-/] *(?:19|20)[0-9]{2}"
 _ZIP_OR_YEARS: Final = re.compile(rf"{_ZIP_CODE}|{_YEARS}").fullmatch
@@ -65,6 +67,8 @@ def _is_written(text: str) -> bool:
 
 def _bare(text: str) -> str:
     """A canonical text without quotes, blanks, and what spreadsheets and links put around a number."""
+    if len(text) > _LONGEST_CELL:
+        return text
     # A quote can stand on one side only, or around a spreadsheet's formula.
     for _ in range(2):
         text = text.strip()
@@ -78,7 +82,7 @@ def holds_number(header: Sequence[str]) -> bool:
 
     Eight digits can be a day that a column is called by, if another column is called by a name for the number.
     """
-    numbers = [cell for cell in header if looks_like_number(cell)]
+    numbers = [cell for cell in header if len(cell) >= _LEAST_DIGITS and looks_like_number(cell)]
     return any(_BARE_DATE.fullmatch(cell.strip()) is None for cell in numbers) or (
         bool(numbers) and not any(map(is_number_name, header))
     )
