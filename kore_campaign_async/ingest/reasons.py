@@ -112,7 +112,8 @@ class Reasons:
         self, columns: Sequence[str], cells: Callable[[Record], Sequence[str]], column_map: Mapping[str, str]
     ) -> None:
         self._cells = cells
-        self._counts = {state: _Counts(state, columns, column_map) for state in _KEPT}
+        places = _places(columns, column_map)
+        self._counts = {state: _Counts(state, columns, places) for state in _KEPT}
 
     def fold(self, settled: Settled) -> None:
         """Add contacts that are settled."""
@@ -215,7 +216,8 @@ def _in_files(directory: Path, column_map: Mapping[str, str]) -> tuple[Reason, .
 
 def _read(path: Path, state: State, column_map: Mapping[str, str]) -> list[Reason]:
     rows = entries(path)
-    counts = _Counts(state, next(rows, [])[2:], column_map)
+    columns = next(rows, [])[2:]
+    counts = _Counts(state, columns, _places(columns, column_map))
     for row, text, *values in rows:
         if counts.add({text: 1}):
             counts.show(row, text, values)
@@ -240,19 +242,24 @@ def entries(path: Path) -> Iterator[list[str]]:
             yield last
 
 
+def _places(columns: Sequence[str], column_map: Mapping[str, str]) -> tuple[int | None, int | None]:
+    """Where the number and the time zone stand; None where that is not known. Matched once for all states."""
+    try:
+        shape = match(columns, column_map, whole=False)
+    except SourceError:
+        return None, None
+    return shape.number, shape.time_zone
+
+
 class _Counts:
     """The reasons of one outcome file, or of one state."""
 
-    def __init__(self, state: State, columns: Sequence[str], column_map: Mapping[str, str]) -> None:
+    def __init__(self, state: State, columns: Sequence[str], places: tuple[int | None, int | None]) -> None:
         self._state = state
         self._columns = columns
         self._by_key: dict[str, Reason] = {}
         self._by_text: dict[str, Reason] = {}
-        self._number: int | None = None
-        self._time_zone: int | None = None
-        with contextlib.suppress(SourceError):
-            shape = match(columns, column_map, whole=False)
-            self._number, self._time_zone = shape.number, shape.time_zone
+        self._number, self._time_zone = places
 
     @property
     def reasons(self) -> list[Reason]:

@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kore_campaign_async import SourceError
+from kore_campaign_async.ingest.numbering import NumberingPlans
+from kore_campaign_async.ingest.phone_text import clean_number
 from kore_campaign_async.ingest.records import Broken
 from kore_campaign_async.ingest.sources.csv_text import CsvRecords
-from kore_campaign_async.ingest.sources.phone_like import looks_like_number
+from kore_campaign_async.ingest.sources.phone_like import could_be_number, looks_like_number
 from kore_campaign_async.ingest.sources.sheet_rows import SheetRows
 from tests.ingest.pushing import LIST, csv_of, outcome_files, push, sandboxed, stored
 from tests.ingest.test_csv_text import lines_of, reasons
+from tests.ingest.test_phone_text import WRITINGS
 
 
 def read(header: str, text: str, *, number: int | None, at_once: int = 500, delimiter: str = ",") -> list[Any]:
@@ -80,6 +83,11 @@ async def test_what_mysql_escapes_is_rejected_and_no_other_number_is_called(tmp_
         ("name,x,y", None, ['Ana,"a', 'b,4155550102",y']),
         ("phone", 0, ['"+14155550101', '+14155550102"']),
         ("phone", 0, ['"Ana', 'Rome"']),
+        # Lines whose cells stand elsewhere than the header's.
+        ("name,phone,city", 1, ['"Ana,Rome', '+14155550102,Bob","Oslo"']),
+        ("name,city,phone", 2, ['"Ana,+14155550101', 'Bob",Oslo,+14155550102']),
+        ("phone,a,b", 0, ['1,"x', ',y,z","w"']),
+        ("phone,a,b", 0, ['1,"x', 'k7,y,z","w"']),
         ("phone,name", 0, ['1,"Ana', 'Bob"x']),
         ("phone,name", 0, ['1,"Ana"x,"', '2,Bob"']),
         ("phone,name", 0, ['1,"Ana', 'Rome",x,y']),
@@ -128,6 +136,8 @@ def test_a_cell_that_could_be_rows_of_the_file_costs_all_its_lines(
             ['1,"called', "2026-07-01", 'again on 2026-07-05"'],
             ["1", "called\n2026-07-01\nagain on 2026-07-05"],
         ),
+        ("phone,name,note", 0, ['1,Ana,"Hi', "thanks, yes, ok", 'bye"'], ["1", "Ana", "Hi\nthanks, yes, ok\nbye"]),
+        ("note,name,phone", 2, ['"Hi', "no, 12, ok", 'bye",Ana,1'], ["Hi\nno, 12, ok\nbye", "Ana", "1"]),
         ("phone,note,x", 0, ['1,"a', "", '""b""', '"'], ["1", 'a\n\n"b"\n']),
         ("phone,a,b", 0, ['1,"a', 'b","c', 'd"'], ["1", "a\nb", "c\nd"]),
     ],
@@ -194,7 +204,9 @@ def test_every_line_is_a_part_of_a_record_or_rejected(
         assert len(kept) == 1 or (isinstance(one, list) and len(one) <= width and len(kept) > 1), "glued"
         if len(kept) > 1:
             assert width > 1
-            assert not any(line.count(",") == 2 == width - 1 for cell in cells for line in lines_of(cell)[1:])
+            swallowed = [line.split(",") for cell in cells for line in lines_of(cell)[1:]]
+            rows = [line for line in swallowed if len(line) == 3 == width]
+            assert all(re.search("[^\\W0-9_]", line[0]) and not re.search("[0-9]", line[0]) for line in rows)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -286,3 +298,64 @@ def test_what_looks_like_a_number(text: str) -> None:
 )
 def test_what_does_not_look_like_one(text: str) -> None:
     assert not looks_like_number(text)
+
+
+ODD_WRITINGS = [
+    "(+1) 415 555 0101",
+    *(f"{mark}+1415555{mark}0101{mark}" for mark in "\u202a\u202c\u200e\u200b\ufeff\u2060\ufe0d"),
+    "415\u00b7555\u00b70101",
+    "\uff08415\uff09555-0101",
+    "[415] 555-0101",
+    "\uff14\uff11\uff15\uff0e\uff15\uff15\uff15\uff0e\uff10\uff11\uff10\uff11",
+    "555-0101 / 555-0102",
+    "41555-0101",
+    "94103-1234",
+    "2020-2021",
+]
+
+
+@pytest.mark.parametrize("written", ODD_WRITINGS)
+@pytest.mark.parametrize("end", ["Rome", "Rome,x"])
+def test_no_writing_of_a_number_vanishes_behind_a_stray_quote(written: str, end: str) -> None:
+    """At its own column, or in a line that has a cell too few or too many."""
+    last = "Cy,+14155550103"
+    lines = [f'"Ana,{written}', 'Bob",+14155550102']
+    assert read("name,phone", "\n".join((*lines, last)), number=1) == [*torn(*lines), last.split(",")]
+    wide = ['1,"Ana', f'x,{written},{end},y","w"']
+    assert read("phone,name,city", "\n".join((*wide, "2,b,c")), number=0) == [*torn(*wide), ["2", "b", "c"]]
+
+
+@pytest.mark.parametrize("written", ["4155550101,0", "4,155,550,101"])
+def test_no_number_with_a_comma_vanishes_behind_a_stray_quote(written: str) -> None:
+    lines = [f'"Ana;{written}', 'Bob";+14155550102']
+    text = "\n".join((*lines, "Cy;+14155550103"))
+    assert read("name;phone", text, number=1, delimiter=";") == [*torn(*lines), ["Cy", "+14155550103"]]
+
+
+@pytest.mark.parametrize("region", [None, "US", "DE", "JP", "GB"])
+def test_whatever_the_rules_take_is_evidence(region: str | None) -> None:
+    clean = clean_number if region is None else NumberingPlans(region, strict=False).clean
+    texts = [*ODD_WRITINGS, '="+14155550101"', "+14155550101." + 40 * "0", *(text for text, _ in WRITINGS)]
+    taken = [text for text in texts if clean(text) is not None]
+    assert len(taken) > 20
+    assert [text for text in taken if not could_be_number(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-07-01", "01.07.2026", "7/1/2026", "12:30", "62701", "customer 1234567", "-", ""]
+)
+def test_what_no_rule_takes_is_no_evidence(text: str) -> None:
+    assert not could_be_number(text)
+
+
+@pytest.mark.parametrize("text", ["\u202a+14155550101\u202c", "[415] 555-0101", "4155550101,0"])
+def test_a_header_that_is_such_a_number_is_none(text: str) -> None:
+    assert looks_like_number(text)
+
+
+async def test_each_line_behind_a_stray_quote_is_counted_whatever_its_number_looks_like(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "c.csv", "name,phone", '"Ana,(+1) 415 555 0101', 'Bob",+14155550102', "Cy,+14155550103")
+    async with sandboxed(LIST) as (sandbox, client):
+        report = await push(client, path)
+        assert [one["phoneNumber"] for one in await stored(sandbox)] == ["+14155550103"]
+    assert (report.counts.read, report.counts.rejected, report.exit_status) == (3, 2, 1)

@@ -6,13 +6,17 @@ import asyncio
 import codecs
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from typing import Final
 
 from kore_campaign_async.ingest.records import TableSlice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect
-from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
+from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean, in_thread
 from kore_campaign_async.ingest.sources.csv_text import COMMA, CsvRecords, clean_cells, heading, plain_cells
 from kore_campaign_async.ingest.sources.encodings import UTF_8, spoken
 from kore_campaign_async.ingest.sources.rows import Rows, RowSource
+
+# A header that is shorter takes no longer than a slice does.
+_LONG_HEADER: Final = 1 << 14
 
 
 class CsvFile(RowSource):
@@ -69,12 +73,22 @@ class CsvFile(RowSource):
                     self.sheet.add(len(data))
                     yield data
                     continue
-                for part in self._whole_lines(self._cutter.whole(data)):
+                text = self._cutter.whole(data)
+                parts = self._whole_lines(text)
+                while (part := await self._next_of(parts, len(text))) is not None:
                     yield part
                     await asyncio.sleep(0)
-        for part in self._with_care(self._cutter.flush(), final=True):
+        lines = self._cutter.flush()
+        parts = self._with_care(lines, final=True)
+        while (part := await self._next_of(parts, sum(map(len, lines)))) is not None:
             yield part
             await asyncio.sleep(0)
+
+    async def _next_of(self, parts: Iterator[Rows], size: int) -> Rows | None:
+        """The next part; off the event loop where it can be a long header, which is read cell by cell."""
+        if self.columns or size <= _LONG_HEADER:
+            return next(parts, None)
+        return await in_thread(lambda: next(parts, None))
 
     async def _ranges(self) -> AsyncGenerator[bytes | TableSlice, None]:
         """Yield what the file holds, as bytes, or as tables whose rows are not numbered yet."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
-from kore_campaign_async.ingest.sources.phone_like import looks_like_number
+from kore_campaign_async.ingest.sources.phone_like import could_be_number, is_zip_or_years
 
 CELL_CHARACTERS: Final = 1 << 16
 
@@ -141,19 +141,30 @@ class RowShape:
     def _could_be_row(self, line: str) -> bool:
         cells = line.split(self.delimiter)
         places = cells if self.number is None else cells[self.number : self.number + 1]
-        if any(map(looks_like_number, places)):
-            return True
-        if len(cells) != self.width:
+        if len(cells) == 1 and is_zip_or_years(line):
             return False
-        return self.width > _FEW_COLUMNS or not all(any(map(str.isalpha, place)) for place in places)
+        if any(map(could_be_number, places if self._fits(len(cells)) else cells)):
+            return True
+        return len(cells) == self.width and not all(map(self._is_words, places))
+
+    def _fits(self, cells: int) -> bool:
+        """Whether the number of so many cells of a line would stand at its own column."""
+        return cells in {1, self.width}
+
+    def _is_words(self, place: str) -> bool:
+        """Whether what stands in the number's place is a part of a sentence, and none of a row."""
+        has_letters = any(map(str.isalpha, place))
+        return has_letters and (self.width <= _FEW_COLUMNS or not any(map(str.isdecimal, place)))
 
     def _has_number_behind(self, index: int, line: str) -> bool:
         """Whether a cell that begins on a line has swallowed the number that stands behind it there."""
         cells = line.split(self.delimiter)
         if self.number is None:
-            return any(map(looks_like_number, cells[1:]))
+            return any(map(could_be_number, cells[1:]))
         at = self.number - index
-        return 0 < at < len(cells) and looks_like_number(cells[at])
+        if at <= 0:
+            return False
+        return any(map(could_be_number, cells[at : at + 1] if self._fits(index + len(cells)) else cells[1:]))
 
 
 def lines_in(cell: str) -> list[str]:

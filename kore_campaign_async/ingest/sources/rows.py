@@ -17,6 +17,7 @@ from kore_campaign_async.ingest.escaping import restored
 from kore_campaign_async.ingest.matching import is_number_name
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import (
+    MANY_COLUMNS,
     MAPPING_COLUMNS,
     OUTCOME_COLUMNS,
     SLICE_RECORDS,
@@ -26,6 +27,7 @@ from kore_campaign_async.ingest.sources.base import (
     field_of,
     written_by_a_run,
 )
+from kore_campaign_async.ingest.sources.blocks import in_thread
 from kore_campaign_async.ingest.sources.phone_like import holds_number, only_number
 from kore_campaign_async.ingest.sources.sheet_rows import SheetRows
 
@@ -86,6 +88,13 @@ class RowSource:
             self._ahead_suspect |= found[1]
             if len(self._ahead) > 1 and (not self.no_header or self._first() is not None):
                 break
+        if max(map(_width, self._ahead), default=0) <= MANY_COLUMNS:
+            self._take_header()
+        else:
+            await in_thread(self._take_header)
+
+    def _take_header(self) -> None:
+        """Learn the columns from what stands ahead; it takes the longer the more of them there are."""
         header = self._header()
         self._drop, self.notices = written_by_a_run(self.name, header)
         self.columns = tuple(header[self._drop :])
@@ -208,6 +217,10 @@ def _parts(items: Sequence[list[str] | Broken]) -> Iterator[Sequence[list[str] |
         return
     for start in range(0, len(items), SLICE_RECORDS):
         yield items[start : start + SLICE_RECORDS]
+
+
+def _width(record: list[str] | Broken) -> int:
+    return len(record) if isinstance(record, list) else 0
 
 
 def _holds_escapes(cells: list[str] | Broken) -> bool:

@@ -62,7 +62,7 @@ class Tables:
         self._typed = frozenset(
             index for index, name in enumerate(self.columns) if not _is_text_or_whole(self._schema[name])
         )
-        if holds_number(self.columns):
+        if await self._reading(lambda: holds_number(self.columns)):
             raise SourceError(
                 f"a column of {self.name} is called by a phone number: its first row was taken for a header when it was"
                 " made; make it anew, with names for its columns"
