@@ -253,6 +253,7 @@ def tokens(server: RawServer) -> set[str]:
         said("the app lacks the scopes for this"),
         b'"Scope is incorrect"',
         b"insufficient scope",
+        {"error": "insufficient_scope"},
     ],
 )
 async def test_a_401_of_the_scope_renews_no_token(body: Any) -> None:
