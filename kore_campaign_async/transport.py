@@ -75,7 +75,8 @@ _RATE_LIMIT = re.compile(
 # With these words beside them a job may be on its way.
 _QUEUED_PERHAPS = re.compile(r"in progress|queued for addition", re.ASCII | re.IGNORECASE)
 _NO_SCOPE: Final = "the app lacks the scope Campaign Management, or was not published since it got it"
-_SCOPE = re.compile(r"\bscopes?\b", re.ASCII | re.IGNORECASE)
+# OAuth has words of its own, such as insufficient_scope.
+_SCOPE = re.compile(r"(?<![^\W_])scopes?(?![^\W_])", re.ASCII | re.IGNORECASE)
 
 _REFUSALS: Final[Mapping[int, tuple[type[CallError], str]]] = {
     301: (RedirectedError, "the server redirects, which is never followed"),

@@ -89,6 +89,11 @@ BODIES: dict[str, tuple[Any, Means]] = {
     "error, queued": ({"message": QUEUED, "error": {"message": "the list is full"}}, UNCLEAR),
     "errors true": ({"message": QUEUED, "errors": True}, UNCLEAR),
     "errors false": ({"message": QUEUED, "errors": False}, UNCLEAR),
+    "Errors, queued": ({"message": QUEUED, "Errors": ["bad"]}, UNCLEAR),
+    "STATUS failed, queued": ({"message": QUEUED, "STATUS": "failed"}, UNCLEAR),
+    "two statuses": ({"message": QUEUED, "status": "success", "Status": "success"}, UNCLEAR),
+    "success false": ({"message": QUEUED, "success": False}, UNCLEAR),
+    "success true": ({"message": QUEUED, "success": True}, ACCEPTED),
     "status 200": ({"status": 200, "message": QUEUED}, UNCLEAR),
     "status 500": ({"status": 500, "message": "Internal server error"}, UNCLEAR),
     "status null": ({"status": None, "message": QUEUED}, UNCLEAR),
@@ -253,6 +258,7 @@ def tokens(server: RawServer) -> set[str]:
         said("the app lacks the scopes for this"),
         b'"Scope is incorrect"',
         b"insufficient scope",
+        {"error": "insufficient_scope"},
     ],
 )
 async def test_a_401_of_the_scope_renews_no_token(body: Any) -> None:

@@ -50,6 +50,6 @@ async def amend_command(
                     shell=asking.remembered(found),
                 )
 
-            report = await watch(push, directory)
+            report = await watch(push, directory, again="give it again")
     show(report, directory, as_json=as_json)
     return report.exit_status

@@ -94,6 +94,8 @@ def told(*, failed: int = FAILED, behind: str = "") -> Iterator[None]:
     except Exception as error:  # noqa: BLE001  people get a sentence, and with --debug the rest
         tell(error, failed=failed, behind=behind)
     except KeyboardInterrupt:
+        if behind:
+            fail(f"interrupted{behind}", failed)
         fail("interrupted; a call that was on its way may have been processed", failed)
 
 

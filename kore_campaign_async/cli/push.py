@@ -7,17 +7,19 @@ import contextlib
 import datetime as dt
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 from attrs import evolve
 
 from kore_campaign_async.cli import asking, saying
+from kore_campaign_async.cli.starting import SIGNALS
 from kore_campaign_async.config import (
     BatchLimits,
     Files,
@@ -28,7 +30,8 @@ from kore_campaign_async.config import (
     RateLimit,
     Timeouts,
 )
-from kore_campaign_async.errors import RunDirectoryError, SourceError
+from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.directory import JOURNAL
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.start import new_run_id, push_contacts
@@ -159,7 +162,11 @@ def default_run_dir() -> Path:
 
 
 async def watch(
-    start: Callable[[Watch], Awaitable[IngestReport]], directory: Path | None, *, resumable: bool = True
+    start: Callable[[Watch], Awaitable[IngestReport]],
+    directory: Path | None,
+    *,
+    resumable: bool = True,
+    again: str = "",
 ) -> IngestReport:
     """Run with progress on standard error, and stop in order when a signal comes.
 
@@ -170,6 +177,7 @@ async def watch(
         start: begins the run, with a callback for its progress.
         directory: of the run, from which its report is read when it was stopped.
         resumable: whether a run of its account can be resumed at all.
+        again: what goes on with contacts that wait since before this command; "" where there are none.
     """
     begun = asyncio.Event()
 
@@ -180,33 +188,56 @@ async def watch(
     try:
         with saying.way_of(sys.stderr).progress() as shown:
             run = asyncio.ensure_future(start(watched))
-            with _cancelled_by_signals(run), contextlib.suppress(asyncio.CancelledError):
-                return await run
+            with _cancelled_by_signals(run, begun), contextlib.suppress(asyncio.CancelledError):
+                return _settled(await run)
+        if directory is not None and begun.is_set():
+            return _settled(read_report(directory))
     except Exception as error:
         if not begun.is_set():
             raise
         # Something may have been sent, so that this is not the status of what never began.
         on = f"; {saying.go_on(directory)}" if directory is not None and resumable else ""
         asking.tell(error, failed=asking.STOPPED, wrong=asking.STOPPED, behind=on)
-    try:
-        if directory is not None:
-            return read_report(directory)
-    except RunDirectoryError:
-        pass  # it was cancelled before it began
-    return asking.fail("stopped before anything was sent", asking.WRONG)
+    return _stopped_at_its_beginning(directory, again)
+
+
+def _stopped_at_its_beginning(directory: Path | None, again: str) -> NoReturn:
+    """Say of a run that was stopped before it began how to go on, and exit."""
+    if directory is not None and (directory / JOURNAL).exists():
+        again = saying.go_on(directory)
+    if again:
+        asking.fail(f"stopped before anything was sent by this command; {again}", asking.STOPPED)
+    asking.fail("stopped before anything was sent", asking.WRONG)
 
 
 @contextlib.contextmanager
-def _cancelled_by_signals(task: asyncio.Future[IngestReport]) -> Iterator[None]:
+def _cancelled_by_signals(task: asyncio.Future[IngestReport], begun: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for one in signals:
+    before = [signal.getsignal(one) for one in SIGNALS]
+    for one in SIGNALS:
         loop.add_signal_handler(one, task.cancel)
     try:
         yield
     finally:
-        for one in signals:
+        # One that comes between two handlers waits for the second.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for one, handler in zip(SIGNALS, before, strict=True):
             loop.remove_signal_handler(one)
+            signal.signal(one, handler)
+        if begun.is_set():
+            _leave_with(asking.STOPPED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _settled(report: IngestReport) -> IngestReport:
+    """Let a signal that comes behind the run's end only cut off what is printed of it."""
+    _leave_with(report.exit_status)
+    return report
+
+
+def _leave_with(status: int) -> None:
+    for one in SIGNALS:
+        signal.signal(one, lambda _signal, _frame: os._exit(status))
 
 
 def show(report: IngestReport, directory: Path | None, *, as_json: bool, resumable: bool = True) -> None:

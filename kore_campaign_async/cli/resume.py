@@ -10,6 +10,7 @@ from kore_campaign_async.cli import asking
 from kore_campaign_async.cli.push import Watch, prepared, show, timeouts, watch
 from kore_campaign_async.client import HIDDEN
 from kore_campaign_async.config import OnUncertain, RateLimit, parse_rates
+from kore_campaign_async.ingest.directory import command as shell_command
 from kore_campaign_async.ingest.journal import read_settings
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.start import resume_ingest
@@ -68,6 +69,6 @@ async def resume_command(
                     progress=progress,
                 )
 
-            report = await watch(resume, run_dir)
+            report = await watch(resume, run_dir, again=f"{shell_command('resume', run_dir)} goes on with it")
     show(report, run_dir, as_json=as_json)
     return report.exit_status

@@ -62,7 +62,7 @@ def headline(look: Look) -> str:
         return f"The run is still going: {counts.accepted:,} of {_contacts(counts.read)} read so far are queued."
     if look.stands is Stands.KILLED:
         return (
-            f"The run was killed before its end. When it last wrote its report, {counts.accepted:,} of"
+            f"The run was killed before its end. As far as its journal and files tell, {counts.accepted:,} of"
             f" {_contacts(counts.read)} read so far were queued."
         )
     if look.stands is Stands.STOPPED:

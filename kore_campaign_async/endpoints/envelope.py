@@ -176,6 +176,12 @@ def error_in(value: Any) -> str | None:
 
 def is_free_of_errors(value: dict[str, Any]) -> bool:
     """Whether nothing that a reply has beside its message speaks against success; more than being no error envelope."""
+    judged = {wire.STATUS, wire.ERRORS, wire.ERROR, wire.SUCCESS}
+    # Keys in another letter case are the same ones; two of them may contradict each other.
+    named = [key for key in value if key.lower() in judged]
+    if len({key.lower() for key in named}) < len(named):
+        return False
+    value = {key.lower(): value[key] for key in named}
     status = value.get(wire.STATUS, wire.SUCCESS)
     return (
         isinstance(status, str)
@@ -183,6 +189,7 @@ def is_free_of_errors(value: dict[str, Any]) -> bool:
         and value.get(wire.ERRORS) in (None, [], {})
         # No document has this one; a reply that fills it is not trusted all the same.
         and value.get(wire.ERROR) in (None, False, "", [], {})
+        and value.get(wire.SUCCESS, True) is True
     )
 
 

@@ -24,6 +24,15 @@ PART: Final = ".part"
 
 # What a start leaves that was killed before its journal was there. The lock holds nothing, whoever's it is.
 _BEGUN: Final = {LOCK, *(f"{JOURNAL}{PART}{side}" for side in ("", "-journal", "-wal", "-shm"))}
+# Of a database, its log and its rollback journal, and the format's version in the log's index, in both byte orders
+# (sqlite.org/fileformat.html, sqlite.org/walformat.html).
+_MAGIC: Final = (
+    b"SQLite format 3\0",
+    bytes(8),  # a rollback journal that is not yet synchronised
+    *(b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"),
+    b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",
+    *((3007000).to_bytes(4, order) for order in ("big", "little")),
+)
 _SHOWN_FILES: Final = 3
 
 
@@ -84,7 +93,15 @@ def refuse_unless_new(directory: Path, own: Collection[str] = ()) -> None:
 def _is_left(entry: os.DirEntry[str]) -> bool:
     if entry.name not in _BEGUN or not entry.is_file(follow_symlinks=False):
         return False
-    return entry.name != LOCK or not entry.stat(follow_symlinks=False).st_size
+    if not entry.stat(follow_symlinks=False).st_size:
+        return True
+    return entry.name != LOCK and _begins_as_sqlite(entry)
+
+
+def _begins_as_sqlite(entry: os.DirEntry[str]) -> bool:
+    """Whether a file begins as SQLite's own: a database, its log or its rollback journal. Somebody else's does not."""
+    with open(entry.path, "rb") as file:  # noqa: PTH123  an entry of a directory
+        return file.read(16).startswith(_MAGIC)
 
 
 def _new_below(directory: Path) -> Path:

@@ -18,11 +18,11 @@ import orjson
 
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest import journal
-from kore_campaign_async.ingest.directory import PART, REASONS, REPORT, create, replace, sync, unusable
+from kore_campaign_async.ingest.directory import PART, REASONS, REPORT, create, is_at_work, replace, sync, unusable
 from kore_campaign_async.ingest.escaping import ESCAPED, escaped, is_text
 from kore_campaign_async.ingest.reasons import Reasons
 from kore_campaign_async.ingest.records import Record, Settled, State
-from kore_campaign_async.ingest.recovery import derived_report
+from kore_campaign_async.ingest.recovery import brought_forward, derived_report
 from kore_campaign_async.ingest.report import IngestReport
 
 # A contact goes from one file to another only by a resume, out of the last one. Put in place in this order, it is in
@@ -177,8 +177,14 @@ def _create(path: Path) -> IO[str]:
     return os.fdopen(create(path), "w", encoding="utf-8", errors=ESCAPED, newline="")
 
 
-def read_report(directory: Path) -> IngestReport:
+def read_report(directory: Path, *, is_ours: bool = False) -> IngestReport:
     """Read the report of a run directory; where `report.json` is missing or none, from its journal and its files.
+
+    The report of a run that was killed is as old as its last snapshot, so that its journal and its files tell more.
+
+    Args:
+        directory: of the run.
+        is_ours: whether this very process holds the run's lock.
 
     Raises:
         RunDirectoryError: there is no run.
@@ -193,7 +199,9 @@ def read_report(directory: Path) -> IngestReport:
     run_id = escaped(str(settings.get("run_id")))
     found = [one for one in (kept, journaled_report(settings)) if one is not None and one.run_id == run_id]
     if found:
-        return max(found, key=lambda one: one.finished_at)
+        newest = max(found, key=lambda one: one.finished_at)
+        was_killed = newest.unended and (is_ours or not is_at_work(directory))
+        return brought_forward(directory, settings, newest) if was_killed else newest
     return derived_report(directory, settings)
 
 

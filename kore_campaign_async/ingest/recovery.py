@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import asdict, evolve
+
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest import journal
 from kore_campaign_async.ingest.escaping import escaped
@@ -25,6 +27,7 @@ _NOTICE: Final = (
 _SUPPRESSED: Final = "suppressed"
 # More digits than any row has: what a person wrote into the file.
 _ROW_DIGITS: Final = 12
+_GROWING: Final = ("accepted", "rejected", "duplicate", "suppressed", "refused")
 
 
 def derived_report(directory: Path, settings: Mapping[str, Any]) -> IngestReport:
@@ -51,6 +54,34 @@ def derived_report(directory: Path, settings: Mapping[str, Any]) -> IngestReport
         source_exhausted=False,
         stopped_because=RUNNING,
         notices=(_NOTICE,),
+    )
+
+
+def brought_forward(directory: Path, settings: Mapping[str, Any], kept: IngestReport) -> IngestReport:
+    """A report that is older than the journal and the files, with what they tell beyond it.
+
+    What is settled only grows, so the larger count is the truer one; what is uncertain can be settled later.
+    """
+    try:
+        told = derived_report(directory, settings)
+    except RunDirectoryError:
+        return kept
+    states = {name: max(getattr(kept.counts, name), getattr(told.counts, name)) for name in _GROWING}
+    states["uncertain"] = told.counts.uncertain
+    settled = sum(states.values())
+    read = max(kept.counts.read, told.counts.read, settled)
+    counts = Counts(read=read, unsent=read - settled, **states)
+    calls = Calls(**{name: max(count, getattr(told.calls, name)) for name, count in asdict(kept.calls).items()})
+    if (counts, calls) == (kept.counts, kept.calls):
+        return kept
+    seconds = max(kept.seconds, told.seconds)
+    return evolve(
+        kept,
+        counts=counts,
+        calls=calls,
+        seconds=seconds,
+        contacts_per_second=round(counts.accepted / seconds, 1) if seconds > 0 else 0.0,
+        finished_at=max(kept.finished_at, told.finished_at),
     )
 
 

@@ -99,6 +99,7 @@ class Run:
     #: takes the place of what is there. Told to stop meanwhile, it reads on and sends nothing more.
     before: IngestReport | None = field(default=None, init=False)
     until: int = field(default=0, init=False)
+    _brought_forward: Callable[[IngestReport], IngestReport] | None = field(default=None, init=False)
     _behind: bool = field(default=False, init=False)
     _gone_through: bool = field(default=False, init=False)
     _marked: bool = field(default=False, init=False)
@@ -149,9 +150,12 @@ class Run:
         self._pace = self.client.pace(self.options.concurrency)
         self._sent_out = [deque() for _ in self._senders]
 
-    def goes_on_from(self, before: IngestReport, until: int) -> None:
-        """Tell it that it is resumed: how it stood, and up to which row its files may tell of."""
+    def goes_on_from(
+        self, before: IngestReport, until: int, brought_forward: Callable[[IngestReport], IngestReport]
+    ) -> None:
+        """Tell it that it is resumed: how it stood, how far its files may tell, and what brings that forward."""
         self.before, self.until, self._behind = before, until, True
+        self._brought_forward = brought_forward
 
     async def execute(self) -> IngestReport:
         """Run to the end, and settle everything also where the end comes early.
@@ -517,6 +521,8 @@ class Run:
     async def _save(self, *, final: bool) -> IngestReport:
         """Make the report, and write it if there is a run directory; being cancelled meanwhile is raised at its end."""
         cancelled = self._is_through(final=final) and await self._put_in_place()
+        if final and self._behind:
+            cancelled |= await self._bring_forward()
         report = self._report(final=final) if not self._behind else self._told_anew()
         if final:
             self._say_ended(report)
@@ -547,6 +553,15 @@ class Run:
         else:
             self._cant_write(error)
         return cancelled
+
+    async def _bring_forward(self) -> bool:
+        """Add to how the run stood what this process did; tell whether this was cancelled."""
+
+        def bring() -> None:
+            if self.before is not None and self._brought_forward is not None:
+                self.before = self._brought_forward(self.before)
+
+        return (await _to_its_end(bring))[1]
 
     def _cant_write(self, error: OSError) -> None:
         assert self.files is not None  # noqa: S101  who writes

@@ -43,7 +43,7 @@ from kore_campaign_async.ingest.matching import Shape, match, matched
 from kore_campaign_async.ingest.normalise import Normaliser, Numbering
 from kore_campaign_async.ingest.preflight import ROWS, FirstLook
 from kore_campaign_async.ingest.records import Outcome, Settled, Slice, State, TableSlice
-from kore_campaign_async.ingest.recovery import last_row_in_files
+from kore_campaign_async.ingest.recovery import brought_forward, last_row_in_files
 from kore_campaign_async.ingest.report import IngestReport, Tally
 from kore_campaign_async.ingest.run import Run, Sink, ended
 from kore_campaign_async.ingest.run_settings import (
@@ -281,7 +281,7 @@ async def resume_ingest(
     try:
         await _aside(partial(journals.migrate, directory))
         settings = await _aside(partial(journals.read_settings, directory))
-        before = await asyncio.to_thread(read_report, directory)
+        before = await asyncio.to_thread(partial(read_report, directory, is_ours=True))
         journaled = journaled_report(settings)
         # That a run is finished is taken from nobody else but its journal, where that tells.
         finished = before.state == "finished" and (journaled is None or journaled.state == "finished")
@@ -540,7 +540,7 @@ class Start:
             run = await self._run(
                 source, screen, drops_duplicates, files, journal, tally, began, started_at, run_id, None, table, known
             )
-            run.goes_on_from(before, until)
+            run.goes_on_from(before, until, partial(brought_forward, self.directory, settings))
             return await run.execute()
 
     def _refuse_to_send_what_was_amended(self, settings: Mapping[str, Any]) -> None:

@@ -202,7 +202,7 @@ async def test_a_run_that_goes_on_one_that_was_killed_and_one_that_is_resumed(tm
         await process.wait()
         said = await kore_campaign("report", "run", cwd=tmp_path)
         assert said.status == 0
-        assert "The run was killed before its end. When it last wrote its report, " in said.out
+        assert "The run was killed before its end. As far as its journal and files tell, " in said.out
         assert "30 contacts were in calls under way when it ended" in said.out
         assert "    kore-campaign resume run\n" in said.out
         assert "kore-campaign push" not in said.out, "its files are written anew by the resume"

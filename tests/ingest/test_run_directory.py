@@ -109,9 +109,12 @@ async def test_the_working_directory_is_refused_by_its_dot(tmp_path: Path, monke
 
 async def test_what_an_early_kill_leaves_is_in_nobodys_way(tmp_path: Path) -> None:
     """Only a lock, and a part of a journal with its log, which must not be taken for one of the next part."""
-    files("journal.sqlite.part", "journal.sqlite.part-journal", "journal.sqlite.part-wal", content="torn" * 500)(
-        tmp_path
-    )
+    files(
+        "journal.sqlite.part",
+        "journal.sqlite.part-journal",
+        "journal.sqlite.part-wal",
+        content="SQLite format 3\0" + "torn" * 500,
+    )(tmp_path)
     files("lock", content="")(tmp_path)
     async with sandboxed(LIST) as (_, client):
         report = await push(client, [number(1), "12"], run_dir=tmp_path / "run")
