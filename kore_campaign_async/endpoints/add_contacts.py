@@ -18,8 +18,14 @@ from kore_campaign_async.models import Contact, QueuedJob
 
 # The words between name a list. Nothing stands before or behind, so that no sentence that ends alike is taken for one.
 _QUEUED = re.compile(
-    r"(?:adding contacts to (?=\S).*\S is in progress|contacts queued for addition)\.?",
+    r"(?:adding contacts to (?P<list>(?=\S).*\S) is in progress|contacts queued for addition)\.?",
     re.ASCII | re.IGNORECASE | re.DOTALL,
+)
+# What stands for the list is any words, but none of a failure: "… failed because another upload is in progress".
+_FAILURE = re.compile(
+    r"\b(?:fail\w*|not|no|can\W?t|cannot|could\w*|unable|error\w*|denied|refused|rejected|because|since|while|when|until"
+    r"|another|already|after|before|stopped|aborted|cancell?ed|exceed\w*|limit\w*|invalid|busy|retry|again)\b",
+    re.ASCII | re.IGNORECASE,
 )
 
 
@@ -69,7 +75,7 @@ def build_encoded(
         method="POST",
         path=_path(app_id),
         body=b"".join((opening(contact_list_name), encoded, CLOSING)),
-        parse=functools.partial(parse, contacts=contacts),
+        parse=functools.partial(parse, contacts=contacts, contact_list_name=contact_list_name),
         repeatable=repeatable,
     )
 
@@ -80,15 +86,23 @@ def _path(app_id: str) -> str:
     return f"/api/1.1/public/{app}/campaign/contactList/addContacts"
 
 
-def says_queued(words: str | None) -> bool:
-    """Whether a reply's message is one of the documented ones for a job that is queued.
+def says_queued(words: str | None, contact_list_name: str = "") -> bool:
+    """Whether a reply's message is one of the two that say that the job is queued.
 
-    ASCII case, blanks around it and one closing full stop make no difference.
+    ASCII case and a closing full stop aside.
+
+    Args:
+        words: the message.
+        contact_list_name: whatever words a list is called by, they are none of a failure.
     """
-    return words is not None and _QUEUED.fullmatch(words.strip()) is not None
+    found = _QUEUED.fullmatch(words.strip()) if words is not None else None
+    if found is None:
+        return False
+    where = found["list"] or ""
+    return _FAILURE.search(where.replace(contact_list_name, "") if contact_list_name else where) is None
 
 
-def parse(response: Response, *, contacts: int) -> QueuedJob:
+def parse(response: Response, *, contacts: int, contact_list_name: str = "") -> QueuedJob:
     """Read the reply: a queued job.
 
     Raises:
@@ -99,6 +113,10 @@ def parse(response: Response, *, contacts: int) -> QueuedJob:
     value = envelope.read_object(response)
     envelope.refuse_errors(response, value)
     message = value.get(wire.MESSAGE)
-    if not isinstance(message, str) or not says_queued(message) or not envelope.is_free_of_errors(value):
+    if (
+        not isinstance(message, str)
+        or not says_queued(message, contact_list_name)
+        or not envelope.is_free_of_errors(value)
+    ):
         raise envelope.error_for(UnexpectedReplyError, "the reply does not say that the contacts were queued", response)
-    return QueuedJob(message=message, contacts=contacts, raw=value)
+    return QueuedJob(message=str(message), contacts=contacts, raw=value)

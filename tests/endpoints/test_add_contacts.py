@@ -231,3 +231,27 @@ def test_says_queued_no(words: str | None) -> None:
 
 def test_says_queued_yes() -> None:
     assert add_contacts.says_queued("Adding contacts to public list is in progress") is True
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Adding contacts to L failed because another upload is in progress",
+        "Adding contacts to list not possible while another campaign is in progress.",
+        "Adding contacts to L is in progress. Adding contacts failed: list is in progress",
+        "Adding contacts to L could not begin since the list is in progress",
+        "Adding contacts to public list cannot start until the import is in progress",
+    ],
+)
+def test_a_failure_in_the_words_of_a_queued_job_is_none(words: str) -> None:
+    assert add_contacts.says_queued(words) is False
+    with pytest.raises(UnexpectedReplyError):
+        add_contacts.parse(message(words), contacts=1)
+
+
+def test_a_list_may_be_called_by_any_words() -> None:
+    name = "Retry: not reached before"
+    job = add_contacts.parse(
+        message(f"Adding contacts to {name} list is in progress"), contacts=1, contact_list_name=name
+    )
+    assert job.contacts == 1
