@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, TypeVar
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
+from kore_campaign_async.ingest.escaping import is_text
 from kore_campaign_async.ingest.sources.encodings import UTF_8, Recoder, marked
 from kore_campaign_async.ingest.sources.packed import Raw, is_packed, unpacked
 
@@ -204,13 +205,7 @@ def are_clean(lines: Sequence[str]) -> bool:
     text = "".join(lines)
     if "\0" in text or (lines and max(map(len, lines)) > wire.CHARACTERS_A_VALUE):
         return False
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return is_text(text)
 
 
 async def in_thread(work: Callable[[], T], *, unwanted: Callable[[T], None] = lambda _: None) -> T:

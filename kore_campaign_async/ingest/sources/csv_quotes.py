@@ -63,20 +63,12 @@ class OpenRecord:
         self.size += len(line)
         stop = len(line.rstrip("\r\n"))
         at = 0
-        if self._inside is not None:
-            end = self._take(line, 0)
-            if end == len(line):
-                return False
-            at = self._close(line, end + 1, stop)
-            if at >= stop:
-                return True
-            at += 1
         while True:
-            opening = self._quotes.opening(line, at, stop)
-            if opening is None:
+            opening = None if self._inside is not None else self._quotes.opening(line, at, stop)
+            if self._inside is None and opening is None:
                 at = self._outside(line, at, stop)
             else:
-                end = self._take(line, opening.end())
+                end = self._take(line, opening.end() if opening is not None else 0)
                 if end == len(line):
                     return False
                 at = self._close(line, end + 1, stop)
