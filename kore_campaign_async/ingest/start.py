@@ -560,6 +560,7 @@ class Start:
             columns=self.options.suppress_columns,
             sheets=self.options.suppress_sheets,
             allow_empty=self.options.allow_empty_suppress,
+            has_region=self.options.region is not None,
         )
         return await read_suppressed(self.options.suppress, numbering, numbers, reading)
 

@@ -52,11 +52,13 @@ class Reading:
         columns: the only ones that are read; without them every phone column is.
         sheets: of workbooks, the only ones that are read; without them all that hold something.
         allow_empty: whether a file may hold no number.
+        has_region: whether a region is given, by which national numbers are read.
     """
 
     columns: Sequence[str] = ()
     sheets: Sequence[str] = ()
     allow_empty: bool = False
+    has_region: bool = False
 
 
 def function_of(given: DoNotContact | None) -> Callable[[str], Any] | None:
@@ -84,14 +86,15 @@ async def read_suppressed(
         SourceError: a file can't be read, or rows can't; all of them are named.
     """
     meanings = meanings_by_shape if numbering is None else numbering.meanings
+    reading = reading or Reading()
     lists: list[BarredList] = []
     for path in paths:
-        lists += await _read_file(path, meanings, reading or Reading())
+        lists += await _read_file(path, meanings, reading)
     found = _Found(_ITEMS, meanings, "item")
     items = iter(enumerate(numbers, 1))
     while part := list(islice(items, SLICE_RECORDS)):
         await asyncio.to_thread(found.take_items, part)
-    found.raise_if_unread()
+    found.raise_if_unread(has_region=reading.has_region)
     if found.numbers:
         lists.append(await asyncio.to_thread(BarredList, _ITEMS, None, found.numbers))
     return await asyncio.to_thread(BarredLists, lists)
@@ -146,7 +149,7 @@ async def _read_sheet(path: Path, sheet: str | None, meanings: Meanings, reading
                 await asyncio.to_thread(found.take, part)
     finally:
         source.close()
-    found.raise_if_unread()
+    found.raise_if_unread(has_region=reading.has_region)
     return found.numbers
 
 
@@ -316,16 +319,18 @@ class _Found:
             shown = f": {masked(text)[:_SHOWN_CHARACTERS]!r}" if text.strip() else ""
             self._unread.append(f"{self._unit} {self._place(row) or row} {trouble}{shown}")
 
-    def raise_if_unread(self) -> None:
+    def raise_if_unread(self, *, has_region: bool) -> None:
         """Raise SourceError that names all rows that can't be read."""
         if not self._unread:
             return
         more = self._unread_rows - len(self._unread)
         rest = f"; and {more:,} more" if more else ""
+        # Who gave a region has written national numbers already, and these are the ones that it doesn't make clear.
+        or_region = "" if has_region else ", or give --region for national ones"
         raise SourceError(
             f"{self._where} can't be read in {self._unread_rows:,} {self._unit}{'s' * (self._unread_rows > 1)}:"
-            f" {'; '.join(self._unread)}{rest}. Write each number with its + and country code, or give --region for"
-            " national ones. Titles, totals and notes can go; don't remove people who must not be called"
+            f" {'; '.join(self._unread)}{rest}. Write each number with its + and country code{or_region}."
+            " Titles, totals and notes can go; don't remove people who must not be called"
         )
 
 

@@ -547,6 +547,13 @@ MISTAKES: Final[dict[str, Mistake]] = {
         " don't remove people who must not be called",
         before=write("dnc", "+14155550101\nnobody\n"),
     ),
+    "a do-not-contact line that a region leaves unclear": M(
+        f"{PUSH} --region DE --suppress dnc",
+        "the do-not-contact file dnc can't be read in 1 row: row 2 is not clear: '*** ab 17 Uhr'. Write each"
+        " number with its + and country code. Titles, totals and notes can go; don't remove people who must not be"
+        " called",
+        before=write("dnc", "+14155550101\n0151/2724228 ab 17 Uhr\n"),
+    ),
     # The run directory
     "a run directory that is a file": M(
         "push c.csv --list Renewals --run-dir c.csv", "the run directory c.csv can't be used: c.csv: Not a directory"
