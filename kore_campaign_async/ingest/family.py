@@ -121,9 +121,8 @@ async def origin_of(directory: Path, *, with_uncertain: bool, apart_from: str | 
         locks.extend(RunLock(one.directory) for one in ours.values())
         members = await asyncio.to_thread(lambda: list(_all(root)))
         sent_before: dict[str, AbstractSet[int]] = {}
-        lifted: AbstractSet[int] = Barred(())
-        if with_uncertain:
-            lifted = Barred((await _sent_by(parent)).uncertain)
+        of_parent = await _sent_by(parent) if with_uncertain else None
+        lifted: AbstractSet[int] = Barred(() if of_parent is None else of_parent.uncertain)
         barred = array("Q")
         column_map: Mapping[str, str] = {}
         columns: Sequence[str] = ()
@@ -131,8 +130,11 @@ async def origin_of(directory: Path, *, with_uncertain: bool, apart_from: str | 
             if member.run_id == apart_from:
                 continue
             await asyncio.to_thread(_refuse_unless_finished, member, is_ours=member.run_id in ours)
-            sent = await _sent_by(member)
-            if member.run_id == parent.run_id:
+            if member.run_id != parent.run_id:
+                sent = await _sent_by(member)
+            else:
+                # It is a whole source that is read: once, also where its uncertain contacts were asked for before.
+                sent = of_parent if of_parent is not None else await _sent_by(parent)
                 column_map, columns = sent.column_map, sent.columns
             sent_before[member.run_id] = await asyncio.to_thread(_lines_of, sent, lifted)
             barred.extend(sent.barred)
