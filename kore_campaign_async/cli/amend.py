@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from pathlib import Path
 
-from attrs import evolve
-
 from kore_campaign_async.cli import asking
 from kore_campaign_async.cli.push import Watch, prepared, show, watch
 from kore_campaign_async.cli.resume import settings_of_run
 from kore_campaign_async.config import RateLimit
-from kore_campaign_async.ingest.amend import ALL, amend, new_directory
+from kore_campaign_async.ingest.amend import amend, new_directory
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.run_settings import options_of_run
 
@@ -43,9 +41,7 @@ async def amend_command(
                     run_dir,
                     files or None,
                     new_run_dir=directory,
-                    options=lambda stored: evolve(
-                        options_of_run(stored, max_contacts, concurrency, None, grace, progress), max_rejected=ALL
-                    ),
+                    options=lambda stored: options_of_run(stored, max_contacts, concurrency, None, grace, progress),
                     suppress=suppress,
                     shell=asking.remembered(found),
                 )

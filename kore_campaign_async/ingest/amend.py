@@ -28,8 +28,8 @@ from kore_campaign_async.ingest.start import Start
 
 _REJECTED: Final = "rejected.csv"
 _UNCERTAIN: Final = "uncertain.csv"
-#: How many percent may be rejected: rows that are not mended yet are rejected again, and the others go out.
-ALL: Final = 100.0
+# How many percent may be rejected: rows that are not mended yet are rejected again, and the others go out.
+_ALL: Final = 100.0
 
 
 async def amend_ingest(
@@ -79,7 +79,6 @@ async def amend_ingest(
         options=lambda settings: evolve(
             options_of_run(settings, max_contacts, concurrency, None, grace_seconds, progress),
             do_not_contact=do_not_contact,
-            max_rejected=ALL,
         ),
         suppress=tuple(map(Path, suppress)),
     )
@@ -110,7 +109,7 @@ async def amend(
     refuse_another_account(client, directory, settings)
     chosen = options(settings)
     refuse_other_do_not_contact(directory, settings, chosen.do_not_contact)
-    chosen = evolve(chosen, suppress=(*chosen.suppress, *suppress))
+    chosen = evolve(chosen, suppress=(*chosen.suppress, *suppress), max_rejected=_ALL)
     named = tuple(files) if files is not None else (directory / _REJECTED,)
     await asyncio.to_thread(_refuse_missing, named)
     origin = await origin_of(directory, with_uncertain=await asyncio.to_thread(_is_uncertain, named, directory))
