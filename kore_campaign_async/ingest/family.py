@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
@@ -28,7 +27,7 @@ from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
 from kore_campaign_async.ingest.phone_text import same_line
 from kore_campaign_async.ingest.records import Slice, State, TableSlice
-from kore_campaign_async.ingest.resume_ranges import Known
+from kore_campaign_async.ingest.resume_ranges import Known, range_of
 from kore_campaign_async.ingest.run_settings import (
     inputs_of_run,
     numbering_of,
@@ -228,15 +227,14 @@ class _Sent:
     def add(self, keys: Iterable[int], rows: Sequence[int], known: Sequence[Known]) -> None:
         """Add what the journal knows of rows."""
         for key, row in zip(keys, rows, strict=True):
-            at = bisect_left(known, row, key=lambda one: one.last_row)
-            if at == len(known) or row < known[at].first_row:
+            one = range_of(known, row)
+            if one is None:
                 continue
-            state = known[at].state
-            if state is State.ACCEPTED:
+            if one.state is State.ACCEPTED:
                 self.accepted.append(key)
-            elif state in {None, State.UNCERTAIN}:
+            elif one.in_doubt:
                 self.uncertain.append(key)
-            elif state is State.SUPPRESSED:
+            elif one.state is State.SUPPRESSED:
                 self.barred.append(key)
 
 

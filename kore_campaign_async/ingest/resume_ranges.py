@@ -6,6 +6,7 @@ rows: all of them are laid at once, in the time that sorting them takes.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -28,6 +29,23 @@ class Known:
     last_row: int
     state: State | None
     reason: str
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether its contacts may have been processed, and nobody knows."""
+        return self.state is None or self.state is State.UNCERTAIN
+
+
+def range_from(ranges: Sequence[Known], row: int) -> Known | None:
+    """The range that holds a row, else the next one behind it; of ranges in order that don't overlap."""
+    index = bisect_left(ranges, row, key=lambda known: known.last_row)
+    return ranges[index] if index < len(ranges) else None
+
+
+def range_of(ranges: Sequence[Known], row: int) -> Known | None:
+    """The range that holds a row, if there is one."""
+    known = range_from(ranges, row)
+    return known if known is not None and known.first_row <= row else None
 
 
 def overlaid(ranges: Sequence[Known]) -> list[Known]:

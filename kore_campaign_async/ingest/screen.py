@@ -5,17 +5,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from attrs import define, field
 
 from kore_campaign_async.ingest.batching import Batcher, as_objects
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
 from kore_campaign_async.ingest.records import SENT_BEFORE, Batch, Record, Settled, Slice, State, TableSlice
-from kore_campaign_async.ingest.resume_ranges import Known
+from kore_campaign_async.ingest.resume_ranges import Known, range_from, range_of
 from kore_campaign_async.ingest.screening import BarredLists
-
-_DOUBT: Final = {None, State.UNCERTAIN}
 
 
 class Seen(Protocol):
@@ -135,7 +133,7 @@ class Screen:
         while begin < len(rows):
             known, end = self._range_at(rows, begin)
             part = keys[begin:end], rows[begin:end], contacts[begin:end], records[begin:end]
-            in_doubt = known is not None and known.state in _DOUBT
+            in_doubt = known is not None and known.in_doubt
             if known is None or (in_doubt and self.resend):
                 made += self._send(*part, encode, known if in_doubt else None)
             else:
@@ -167,12 +165,12 @@ class Screen:
             return self._ask(keys, rows, contacts, records, encode, doubt)
         made: list[Batch | Settled] = []
         begin = 0
-        for index in (*sorted(sent), len(rows)):
+        left_out = sorted(sent)
+        for index in (*left_out, len(rows)):
             if begin < index:
                 part = slice(begin, index)
                 made += self._ask(keys[part], rows[part], contacts[part], records[part], encode)
             begin = index + 1
-        left_out = sorted(sent)
         for index in left_out:
             self.left_before.setdefault(sent[index], []).append(rows[index])
         made.append(
@@ -247,18 +245,15 @@ class Screen:
         """Whether a row was sent again since an earlier call may have processed it."""
         if not self.resend:
             return False
-        index = bisect_left(self.known, row, key=lambda known: known.last_row)
-        if index == len(self.known) or row < self.known[index].first_row:
-            return False
-        return self.known[index].state in _DOUBT
+        known = range_of(self.known, row)
+        return known is not None and known.in_doubt
 
     def _range_at(self, rows: Sequence[int], begin: int) -> tuple[Known | None, int]:
         """What is known of the row at this index, and the index behind the last row of which the same is known."""
         row = rows[begin]
-        index = bisect_left(self.known, row, key=lambda known: known.last_row)
-        if index == len(self.known):
+        known = range_from(self.known, row)
+        if known is None:
             return None, len(rows)
-        known = self.known[index]
         if row < known.first_row:
             return None, bisect_left(rows, known.first_row, begin)
         return known, bisect_left(rows, known.last_row + 1, begin)
