@@ -243,7 +243,7 @@ async def _sent_by(member: Member) -> _Sent:
     inputs = inputs_of_run(member.directory, member.settings, verb="amended")
     options = options_of_run(member.settings)
     numbering = await numbering_of(options)
-    scans = Scans([(one.path, one.dialect.encoding) for one in inputs if one.path is not None])
+    scans = Scans([(one.held, one.dialect.encoding) for one in inputs if one.held is not None])
     try:
         scanned = await scans.all()
         now = {"source": source_digest(scanned), "rules": rules_digest(numbering)}

@@ -20,6 +20,7 @@ from kore_campaign_async.ingest.sources.scanning import Scan
 from kore_campaign_async.ingest.suppressing import function_of
 
 _DIGESTED: Final = 10_000
+_SHOWN_FILES: Final = 3
 
 _CHANGED: Final = {
     "source": "the source has changed",
@@ -191,12 +192,24 @@ def refuse_changes(
     """
     changed = [_CHANGED[name] for name, digest_ in now.items() if settings["decides"][name] != digest_]
     if changed:
+        if changed[0] == _CHANGED["source"] and (names := _changed_files(settings["source"]["files"], known or ())):
+            changed[0] = f"the source has changed, {names}"
         then = settings["source"]["size"]
         size = None if known is None else size_of(known)
         sizes = f" ({then} bytes then, {size} now)" if size != then else ""
         raise RunDirectoryError(
             f"the run in {directory} can't be {verb}: {'; '.join(changed)}{sizes}; put back what it was begun with"
         )
+
+
+def _changed_files(files: Sequence[Mapping[str, Any]], known: Sequence[Scan]) -> str:
+    """Which files are others now; of journals of earlier versions, only one that stands alone can be named."""
+    if len(files) == 1:
+        return str(files[0]["path"])
+    both = zip(files, known, strict=False)
+    found = [str(one["path"]) for one, now in both if one.get("sha256", now.sha256) != now.sha256]
+    more = len(found) - _SHOWN_FILES
+    return ", ".join(found[:_SHOWN_FILES]) + (f" and {more} more" if more > 0 else "")
 
 
 def size_of(known: Sequence[Scan]) -> int:

@@ -67,6 +67,7 @@ from kore_campaign_async.ingest.sending import Ledger, NoLedger
 from kore_campaign_async.ingest.sources.base import MANY_COLUMNS, Dialect, Source
 from kore_campaign_async.ingest.sources.encodings import UTF_8, WINDOWS, spoken
 from kore_campaign_async.ingest.sources.first_rows import FirstRows
+from kore_campaign_async.ingest.sources.held_file import close_all, hold_all
 from kore_campaign_async.ingest.sources.opening import Contacts, Input, engine, inputs_of, open_source
 from kore_campaign_async.ingest.sources.scanning import Scan, Scans
 from kore_campaign_async.ingest.suppressing import Reading, function_of, read_suppressed
@@ -349,6 +350,7 @@ class Start:
         suppressed = await self._suppressed(numbering)
         began, started_at = time.monotonic(), dt.datetime.now(dt.UTC)
         async with contextlib.AsyncExitStack() as closing:
+            await self._hold(closing)
             scans = self._scans(closing)
             guesses = scans.guesses() if scans is not None else ()
             source = await open_source(self.given, guesses, column_map=self.options.column_map)
@@ -450,20 +452,29 @@ class Start:
             "max_contacts": self.options.batch.max_contacts,
         }
 
+    async def _hold(self, closing: contextlib.AsyncExitStack) -> None:
+        """Open the files that are pushed, each once: what takes their names later is not read."""
+        inputs = inputs_of(self.given)
+        if inputs is not None:
+            self.given = inputs
+            held = [one.held for one in inputs if one.held is not None]
+            closing.callback(close_all, held)
+            await _aside(partial(hold_all, held))
+
     def _scans(self, closing: contextlib.AsyncExitStack) -> Scans | None:
         """Begin to read files through in a thread, while the source is opened and the list is looked up."""
         inputs = inputs_of(self.given)
         if inputs is None or inputs[0].path is None:
             return None
-        scans = Scans([(one.path, one.dialect.encoding) for one in inputs if one.path is not None])
+        scans = Scans([(one.held, one.dialect.encoding) for one in inputs if one.held is not None])
         closing.callback(scans.cancel)
         return scans
 
     def _files(self, source: Source, known: Sequence[Scan]) -> list[dict[str, Any]]:
         """The files and how they are read; by their whole path, since a run is resumed from anywhere."""
         return [
-            {"path": str(one.path.absolute()), **asdict(dialect)}
-            for one, dialect in zip(inputs_of(self.given) or (), _found_out(source, known), strict=True)
+            {"path": str(one.path.absolute()), **asdict(dialect), "size": scan.size, "sha256": scan.sha256}
+            for one, dialect, scan in zip(inputs_of(self.given) or (), _found_out(source, known), known, strict=True)
             if one.path is not None
         ]
 
@@ -507,6 +518,7 @@ class Start:
         suppressed = await self._suppressed(numbering)
         began = time.monotonic() - before.seconds
         async with contextlib.AsyncExitStack() as closing:
+            await self._hold(closing)
             scans = self._scans(closing)
             assert scans is not None  # noqa: S101  only files are resumed
             known = await scans.all()

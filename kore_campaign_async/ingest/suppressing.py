@@ -13,7 +13,7 @@ from contextlib import aclosing
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from attrs import define, field, frozen
 
@@ -28,6 +28,7 @@ from kore_campaign_async.ingest.records import Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.screening import BarredList, BarredLists
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect, Source
 from kore_campaign_async.ingest.sources.encodings import UTF_8
+from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.opening import Input, open_source
 from kore_campaign_async.ingest.sources.scanning import scan
 from kore_campaign_async.ingest.sources.sheets import sheets_of
@@ -127,7 +128,8 @@ async def _read_sheet(path: Path, sheet: str | None, meanings: Meanings, reading
     where = f"the do-not-contact file {path}" + (f", sheet {sheet!r}," if sheet is not None else "")
     found = _Found(where, meanings, "row")
     one = Input(path, Dialect(sheet=sheet))
-    source = await open_source((one,), (partial(_encoding_of, path),), is_headless=found.is_headless)
+    held = cast("HeldFile", one.held)
+    source = await open_source((one,), (partial(_encoding_of, held),), is_headless=found.is_headless)
     try:
         if getattr(source, "has_unsaved_formulas", False):
             raise SourceError(
@@ -149,6 +151,7 @@ async def _read_sheet(path: Path, sheet: str | None, meanings: Meanings, reading
                 await asyncio.to_thread(found.take, part)
     finally:
         source.close()
+    await asyncio.to_thread(held.raise_if_touched)
     found.raise_if_unread(has_region=reading.has_region)
     return found.numbers
 
@@ -166,8 +169,8 @@ async def _naming(path: Path, work: Awaitable[T]) -> T:
         raise SourceError(said) from None
 
 
-async def _encoding_of(path: Path) -> str:
-    known = await scan(path)
+async def _encoding_of(held: HeldFile) -> str:
+    known = await scan(held)
     return UTF_8 if known is None else known.encoding
 
 

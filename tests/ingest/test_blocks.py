@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.sources import blocks
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
+from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.packed import Raw
 
 BOM = b"\xef\xbb\xbf"
@@ -166,7 +167,7 @@ async def read_all(source: Blocks) -> bytes:
 
 
 async def refusal(path: Path | None) -> str:
-    source = Blocks(path)
+    source = Blocks(None if path is None else HeldFile(path))
     with pytest.raises(SourceError) as caught:
         await source.open()
     source.close()
@@ -178,7 +179,7 @@ async def refusal(path: Path | None) -> str:
 async def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(os.urandom(700_001).replace(b"\xfe\xff", b"  ").replace(b"\xff\xfe", b"  "))
-    source = Blocks(path)
+    source = Blocks(HeldFile(path))
     try:
         assert await read_all(source) == path.read_bytes()
         assert await source.read() == b""
@@ -190,7 +191,7 @@ async def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
 async def test_the_fraction_grows_to_the_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"x" * 600_000)
-    source = Blocks(path)
+    source = Blocks(HeldFile(path))
     assert source.fraction() is None
     try:
         block = await source.open()
@@ -208,7 +209,7 @@ async def test_the_fraction_grows_to_the_whole(tmp_path: Path) -> None:
 async def test_an_empty_file_is_an_empty_block(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.touch()
-    source = Blocks(path)
+    source = Blocks(HeldFile(path))
     assert await source.open() == b""
     assert source.fraction() is None
     source.close()
@@ -235,7 +236,7 @@ async def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: st
     path.write_bytes(
         "\ufeff".encode(encoding) * encoding.endswith("be") + ("phone,naïve 😀\n" * 40_000).encode(encoding)
     )
-    source = Blocks(path)
+    source = Blocks(HeldFile(path))
     assert await read_all(source) == "phone,naïve 😀\n".encode() * 40_000
     assert source.encoding == encoding.removesuffix("-be")
     source.close()
@@ -274,7 +275,7 @@ async def test_a_file_that_fails_midway_is_said(tmp_path: Path) -> None:
 
     path = tmp_path / "a.csv"
     path.write_bytes(b"x")
-    source = Blocks(path)
+    source = Blocks(HeldFile(path))
     await source.open()
     source.close()
     source._unpacked = Raw(Failing()).read

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kore_campaign_async import Files
 from kore_campaign_async.ingest.sources import encodings
 from kore_campaign_async.ingest.sources.encodings import UTF_8, WINDOWS, Guess, Recoder, marked
+from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.scanning import scan
 
 
@@ -124,6 +125,6 @@ def test_what_is_no_encoding_is_said(name: str) -> None:
 async def test_a_scan_counts_lines_of_any_ends(data: bytes, lines: int, tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(data)
-    found = await scan(path)
+    found = await scan(HeldFile(path))
     assert found is not None
     assert (found.lines, found.size, found.encoding) == (lines, len(data), UTF_8)

@@ -11,13 +11,13 @@ import stat
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.escaping import is_text
 from kore_campaign_async.ingest.sources.encodings import UTF_8, Recoder, marked
+from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.packed import Raw, is_packed, unpacked
 
 T = TypeVar("T")
@@ -30,10 +30,10 @@ LINE_CHARACTERS: Final = 16 << 20
 
 
 class Blocks:
-    """Reads a file, or standard input for `-`, in blocks: unpacked, and in UTF-8.
+    """Reads a file, or standard input, in blocks: unpacked, and in UTF-8.
 
     Args:
-        path: the file.
+        held: the file; None for standard input.
         encoding: of its text. Without one it is what a byte order mark says, else the guess.
         guess: tells the encoding by all of the file's bytes. It is asked where the first byte is read that is not
             ASCII; without it the text is UTF-8.
@@ -45,10 +45,11 @@ class Blocks:
     """
 
     def __init__(
-        self, path: Path | None, encoding: str | None = None, guess: Callable[[], Awaitable[str]] | None = None
+        self, held: HeldFile | None, encoding: str | None = None, guess: Callable[[], Awaitable[str]] | None = None
     ) -> None:
-        self.name = "standard input" if path is None else str(path)
-        self.path = path
+        self.name = "standard input" if held is None else str(held.path)
+        self.path = None if held is None else held.path
+        self._held = held
         self.encoding = encoding
         self.is_packed = False
         self._guess = guess
@@ -74,11 +75,11 @@ class Blocks:
         return first
 
     def _opened(self) -> BinaryIO:
-        if self.path is None:
+        if self._held is None:
             if sys.stdin is None:
                 raise SourceError("there is no standard input")
             return sys.stdin.buffer
-        file = self.path.open("rb", buffering=0)
+        file = self._held.open()
         about = os.fstat(file.fileno())
         self._size = about.st_size
         if not stat.S_ISREG(about.st_mode):

@@ -19,6 +19,7 @@ from kore_campaign_async.ingest.sources.base import Dialect, MappingSource, Sour
 from kore_campaign_async.ingest.sources.blocks import Blocks, in_thread
 from kore_campaign_async.ingest.sources.csv_file import CsvFile
 from kore_campaign_async.ingest.sources.encodings import UTF_8
+from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.ndjson_file import NdjsonFile
 from kore_campaign_async.ingest.sources.objects import Objects
 from kore_campaign_async.ingest.sources.packed import SUFFIXES
@@ -60,10 +61,16 @@ class Input:
 
     Attributes:
         path: None for standard input.
+        held: the file at the path, which holds the same each time it is read; None for standard input.
     """
 
     path: Path | None
     dialect: Dialect = field(factory=Dialect)
+    held: HeldFile | None = field(init=False, eq=False)
+
+    @held.default
+    def _held(self) -> HeldFile | None:
+        return None if self.path is None else HeldFile(self.path)
 
 
 Guesses = Sequence[Callable[[], Awaitable[str]]]
@@ -158,10 +165,10 @@ async def _open_file(
     column_map: Mapping[str, str],
 ) -> Source:
     dialect = dialect or one.dialect
-    blocks = Blocks(one.path, dialect.encoding, guess)
+    blocks = Blocks(one.held, dialect.encoding, guess)
     source: Source | None = None
     try:
-        source = await _of_kind(one.path, blocks, dialect)
+        source = await _of_kind(one, blocks, dialect)
         _tell(source, dialect, is_headless, column_map)
         await source.open()
     except BaseException:
@@ -189,19 +196,19 @@ def _tell(
         raise SourceError(f"{source.name} is {kind}, which has names for all its columns: leave --no-header out")
 
 
-async def _of_kind(path: Path | None, blocks: Blocks, dialect: Dialect) -> Source:
+async def _of_kind(one: Input, blocks: Blocks, dialect: Dialect) -> Source:
     """The source that reads what is in a file."""
     first = await blocks.open()
-    kind = _kind(path, first)
+    kind = _kind(one.path, first)
     if kind in _MAGIC:
         blocks.close()
-        return await _by_another(path, kind, blocks, dialect)
+        return await _by_another(one.held, kind, blocks, dialect)
     if dialect.sheet is not None:
         raise SourceError(f"{blocks.name} has no sheets; leave --sheet out")
     return await _lines(kind, blocks, first, dialect.delimiter)
 
 
-async def _by_another(path: Path | None, kind: str, blocks: Blocks, dialect: Dialect) -> Source:
+async def _by_another(held: HeldFile | None, kind: str, blocks: Blocks, dialect: Dialect) -> Source:
     """A file that another library reads, from its path."""
     what = _MAGIC[kind][1]
     if kind == "OLE":
@@ -209,20 +216,20 @@ async def _by_another(path: Path | None, kind: str, blocks: Blocks, dialect: Dia
             f"{blocks.name} is {what}, or protected by a password: open it in a spreadsheet program, and save it"
             " as .xlsx or CSV, without a password"
         )
-    if path is None or blocks.path is None:
+    if held is None or blocks.path is None:
         raise SourceError(f"{blocks.name} holds {what} file, which can't be read from a pipe: name its path")
     if blocks.is_packed:
         raise SourceError(f"{blocks.name} holds {what} file: unpack it, and push that")
     made: Source
     if kind == "XLSX":
         try:
-            made = (await in_thread(_xlsx_module)).XlsxFile(path, dialect.sheet)
+            made = (await in_thread(_xlsx_module)).XlsxFile(held, dialect.sheet)
         except ImportError:
             raise SourceError(
                 f"{blocks.name} is {what} file, which needs the extra xlsx: pip install 'kore-campaign-async[xlsx]'"
             ) from None
         return made
-    made = (await _tables(f"{blocks.name} is {what} file, which")).table_file(path, kind)
+    made = (await _tables(f"{blocks.name} is {what} file, which")).table_file(held, kind)
     return made
 
 

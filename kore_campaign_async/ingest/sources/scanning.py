@@ -7,7 +7,6 @@ import hashlib
 import stat
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from attrs import frozen
@@ -15,6 +14,7 @@ from attrs import frozen
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.sources.blocks import BLOCK_BYTES, in_thread
 from kore_campaign_async.ingest.sources.encodings import UTF_8, Guess, marked
+from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.packed import Raw, unpacked
 
 # Parquet, Arrow, and what spreadsheets are kept in.
@@ -44,19 +44,19 @@ class Scans:
     """Scans of several files, one behind the other, begun at once.
 
     Args:
-        paths: of the files, each with the encoding that was said of it.
+        files: each with the encoding that was said of it.
     """
 
-    def __init__(self, paths: Sequence[tuple[Path, str | None]]) -> None:
+    def __init__(self, files: Sequence[tuple[HeldFile, str | None]]) -> None:
         loop = asyncio.get_running_loop()
-        self._paths = paths
-        self._found: list[asyncio.Future[Scan | None]] = [loop.create_future() for _ in paths]
+        self._files = files
+        self._found: list[asyncio.Future[Scan | None]] = [loop.create_future() for _ in files]
         self._task = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
-        for (path, encoding), found in zip(self._paths, self._found, strict=True):
+        for (file, encoding), found in zip(self._files, self._found, strict=True):
             try:
-                result = await scan(path, encoding)
+                result = await scan(file, encoding)
             except Exception as error:  # noqa: BLE001  it belongs to who waits
                 found.set_exception(error)
                 found.exception()  # where the run does not begin, nobody asks for it
@@ -84,27 +84,27 @@ class Scans:
             one.cancel()
 
 
-async def scan(path: Path, encoding: str | None = None) -> Scan | None:
+async def scan(file: HeldFile, encoding: str | None = None) -> Scan | None:
     """Read a file through; None of a pipe, which can be read only once. SourceError if it can't be read.
 
     Args:
-        path: the file.
+        file: as whoever pushes it reads it too.
         encoding: of its text, if it was said.
     """
     try:
-        return await in_thread(lambda: _scan(path, encoding))
+        return await in_thread(lambda: _scan(file, encoding))
     except OSError as error:
-        raise SourceError(f"{path} can't be read: {error.strerror}") from None
+        raise SourceError(f"{file.path} can't be read: {error.strerror}") from None
 
 
-def _scan(path: Path, encoding: str | None) -> Scan | None:
-    kind = path.stat().st_mode
+def _scan(file: HeldFile, encoding: str | None) -> Scan | None:
+    kind = file.path.stat().st_mode
     if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         return None
-    with path.open("rb", buffering=0) as file:
+    with file.open() as reading:
         digest = hashlib.sha256()
-        raw = Raw(file, digest.update)
-        read = unpacked(raw, str(path), at_once=False)
+        raw = Raw(reading, digest.update)
+        read = unpacked(raw, str(file.path), at_once=False)
         block = read(BLOCK_BYTES)
         found = encoding or marked(block)
         is_text = not block.startswith(_NO_TEXT)

@@ -19,6 +19,7 @@ from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import Record, TableSlice
 from kore_campaign_async.ingest.sources.base import Dialect, one_ahead, written_by_a_run
 from kore_campaign_async.ingest.sources.blocks import in_thread
+from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.phone_like import holds_number
 
 _SLICE_ROWS: Final = 1 << 15
@@ -33,16 +34,17 @@ class Tables:
     Args:
         given: the table, all of it or not computed yet.
         name: how reports name it.
-        path: of a file.
+        held: the file that it is read from.
     """
 
     yields_tables = True
     dialects: tuple[Dialect, ...] = (Dialect(),)
     implied_map: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, given: pl.DataFrame | pl.LazyFrame, name: str, path: Path | None = None) -> None:
+    def __init__(self, given: pl.DataFrame | pl.LazyFrame, name: str, held: HeldFile | None = None) -> None:
         self.name = name
-        self.path = path
+        self.path: Path | None = None if held is None else held.path
+        self._held = held
         self.header: tuple[str, ...] | None = None
         self.columns: tuple[str, ...] = ()
         self.notices: tuple[str, ...] = ()
@@ -85,10 +87,18 @@ class Tables:
 
     async def _slices(self) -> AsyncGenerator[TableSlice, None]:
         parts = self._parts()
-        while (frame := await self._reading(lambda: next(parts, None))) is not None:
+        while (frame := await self._reading(lambda: self._part_of(parts))) is not None:
             first = self._read + 1
             self._read += len(frame)
             yield TableSlice(first, frame, record_of=self._record_of if self._typed else list, typed=self._typed)
+
+    def _part_of(self, parts: Iterator[pl.DataFrame]) -> pl.DataFrame | None:
+        frame = next(parts, None)
+        if self._held is not None:
+            self._held.raise_if_touched()
+            if frame is None:
+                self._held.read_again()
+        return frame
 
     def _record_of(self, row: Sequence[str]) -> Record:
         return [TypedText(cell) if index in self._typed else cell for index, cell in enumerate(row)]
@@ -124,7 +134,10 @@ class Tables:
         try:
             return await in_thread(work)
         except pl.exceptions.PolarsError as error:
-            raise SourceError(f"{self.name} can't be read: {_shown(str(error))}") from None
+            words = str(error)
+            if self._held is not None:
+                words = words.replace(str(self._held.path_for_libraries), self.name)
+            raise SourceError(f"{self.name} can't be read: {_shown(words)}") from None
 
     def rest(self) -> Sequence[Record]:
         """Nothing: rows are taken slice by slice."""
@@ -176,9 +189,10 @@ def _as_text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
     return column.cast(pl.String).fill_null("")
 
 
-def table_file(path: Path, kind: str) -> Tables:
+def table_file(held: HeldFile, kind: str) -> Tables:
     """A Parquet or Arrow file."""
-    return Tables(pl.scan_parquet(path) if kind == "Parquet" else pl.scan_ipc(path), str(path), path)
+    path = held.path_for_libraries
+    return Tables(pl.scan_parquet(path) if kind == "Parquet" else pl.scan_ipc(path), str(held.path), held)
 
 
 def table_of_object(given: Any) -> Tables:

@@ -25,6 +25,7 @@ from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import BAD_VALUE, Broken, TableSlice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect
 from kore_campaign_async.ingest.sources.blocks import BLOCK_BYTES, in_thread
+from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.rows import Rows, RowSource
 
 T = TypeVar("T")
@@ -45,13 +46,14 @@ class XlsxFile(RowSource):
     """Yields a sheet's rows as lists of cells. Empty rows are none.
 
     Args:
-        path: of the workbook.
+        held: the workbook.
         sheet: its name; without one the first sheet that is not hidden is read.
     """
 
-    def __init__(self, path: Path, sheet: str | None = None) -> None:
-        super().__init__(str(path), path)
-        self._file = path
+    def __init__(self, held: HeldFile, sheet: str | None = None) -> None:
+        super().__init__(str(held.path), held.path)
+        self._held = held
+        self._file = held.path_for_libraries
         self._sheet = sheet
         #: Whether a sheet has formulas without values, after `open`.
         self.has_unsaved_formulas = False
@@ -87,7 +89,9 @@ class XlsxFile(RowSource):
         sheet = book.get_sheet_by_name(self._sheet)
         self.total = max(0, sheet.height - (not self.no_header))
         self._rows = iter(sheet.iter_rows())
-        return [name for name in names if name != self._sheet and book.get_sheet_by_name(name).height]
+        others = [name for name in names if name != self._sheet and book.get_sheet_by_name(name).height]
+        self._held.raise_if_touched()  # all of it is read now
+        return others
 
     def _check(self) -> None:
         """Read all of the archive, with the sums that go with it: a torn file is found before anything is sent."""
