@@ -32,8 +32,6 @@ from cli.shell import KORE_CAMPAIGN, Said, environment, kore_campaign
 from fakes import Connection, FakeTime, answering, enveloped, eventually, in_turn, raw_server, reply
 from ingest.pushing import (
     ACCEPT,
-    ACCOUNT_ID,
-    APP_ID,
     HANG,
     LIST,
     QUICK,
@@ -41,6 +39,7 @@ from ingest.pushing import (
     Answer,
     Call,
     ScriptedApi,
+    account_of,
     check_report,
     check_run_dir,
     client_for,
@@ -160,16 +159,6 @@ def kept_by(run_dir: Path) -> dict[str, Any]:
 
 
 # Processes
-
-
-def account_of(api: ScriptedApi) -> dict[str, str]:
-    """The variables of a scripted API's clients."""
-    return {
-        "KORE_HOST": api.url,
-        "KORE_APP_ID": APP_ID,
-        "KORE_ACCOUNT_ID": ACCOUNT_ID,
-        "KORE_AUTH_TOKEN": "a-token-that-nobody-checks",
-    }
 
 
 @frozen
@@ -1211,8 +1200,8 @@ async def test_case_25_a_source_that_changed(change: str, keeps: bool, tmp_path:
         with pytest.raises(RunDirectoryError) as caught:
             await resume_ingest(client, tmp_path / "run")
         assert str(caught.value) == (
-            f"the run in {tmp_path / 'run'} can't be resumed: the source has changed{sizes}; put back what it was"
-            " begun with"
+            f"the run in {tmp_path / 'run'} can't be resumed: the source has changed: {source}{sizes}; put"
+            " back what it was begun with"
         )
         assert kept_by(tmp_path / "run") == before
         assert len(api.calls) == 2
@@ -1234,6 +1223,6 @@ async def test_case_25_the_shell_says_so(tmp_path: Path) -> None:
         assert len(api.calls) == 2
     assert (said.status, said.out) == (2, "")
     assert said.err == (
-        "kore-campaign: the run in run can't be resumed: the source has changed (84 bytes then, 97 now);"
+        f"kore-campaign: the run in run can't be resumed: the source has changed: {source} (84 bytes then, 97 now);"
         " put back what it was begun with\n"
     )

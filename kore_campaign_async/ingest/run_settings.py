@@ -193,7 +193,7 @@ def refuse_changes(
     changed = [_CHANGED[name] for name, digest_ in now.items() if settings["decides"][name] != digest_]
     if changed:
         if changed[0] == _CHANGED["source"] and (names := _changed_files(settings["source"]["files"], known or ())):
-            changed[0] = f"the source has changed, {names}"
+            changed[0] = f"the source has changed: {names}"
         then = settings["source"]["size"]
         size = None if known is None else size_of(known)
         sizes = f" ({then} bytes then, {size} now)" if size != then else ""

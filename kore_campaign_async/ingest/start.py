@@ -366,6 +366,7 @@ class Start:
             files, ledger, plan = None, cast("Ledger", NoLedger()), None
             # A file that is torn somewhere is refused before anything is sent.
             known = None if scans is None else await scans.all()
+            await self._refuse_touched()
             if self.directory is not None:
                 closing.callback(RunLock(self.directory, new=True, own=self.own).release)
                 plan = await self._estimate(source, known)
@@ -461,6 +462,12 @@ class Start:
             closing.callback(close_all, held)
             await _aside(partial(hold_all, held))
 
+    async def _refuse_touched(self) -> None:
+        """Raise SourceError if somebody writes to a file that was read through: its last line may be half a number."""
+        for one in inputs_of(self.given) or ():
+            if one.held is not None:
+                await _aside(one.held.raise_if_touched)
+
     def _scans(self, closing: contextlib.AsyncExitStack) -> Scans | None:
         """Begin to read files through in a thread, while the source is opened and the list is looked up."""
         inputs = inputs_of(self.given)
@@ -534,6 +541,7 @@ class Start:
             screen = await asyncio.to_thread(self._screen, source, table, suppressed, numbering, frame_bytes)
             # A journal has as many rows as calls were tried.
             screen.known = await _aside(partial(journals.read_known, self.directory))
+            await self._refuse_touched()
             screen.resend = self._repeatable(drops_duplicates)
             if screen.resend and drops_duplicates is not True:
                 self._refuse_to_send_what_was_amended(settings)

@@ -576,7 +576,7 @@ MISTAKES: Final[dict[str, Mistake]] = {
     ),
     "a source that has changed": M(
         "resume run",
-        "the run in run can't be resumed: the source has changed; put back what it was begun with",
+        "the run in run can't be resumed: the source has changed: ",
         before=changed,
     ),
     "a run of another account": M(

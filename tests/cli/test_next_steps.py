@@ -10,22 +10,12 @@ from typing import Any, Final
 
 import pytest
 from cli.shell import KORE_CAMPAIGN, Said, environment, kore_campaign
-from ingest.pushing import LIST, ScriptedApi, check_run_dir, csv_of, numbers, refuse, scripted
+from ingest.pushing import LIST, ScriptedApi, account_of, check_run_dir, csv_of, numbers, refuse, scripted
 
 from kore_campaign_async import BatchLimits, Files, IngestOptions, ingest_contacts, resume_ingest
 from kore_campaign_async.ingest.journal import read_settings
 
 RUN: Final = "a run of July's"
-
-
-def account_of(api: ScriptedApi) -> dict[str, str]:
-    return {
-        "KORE_HOST": api.url,
-        "KORE_APP_ID": "st-0603182c",
-        "KORE_ACCOUNT_ID": "67777ce9",
-        "KORE_AUTH_TOKEN": "a-token-that-nobody-checks",
-        "KORE_RATE": "none",
-    }
 
 
 async def copied(command: str, *, env: dict[str, str], cwd: Path) -> Said:
@@ -63,10 +53,10 @@ async def test_a_run_from_files_is_resumed_by_what_is_printed(files: int, tmp_pa
     """At the end of the push, by `report`, and by a second push into its directory."""
     async with scripted([refuse(403, "no")] * 9) as (api, _):
         push = ("push", *two_files(tmp_path)[:files], "--list", LIST, "--run-dir", RUN, "--max-contacts", "20")
-        ended = await kore_campaign(*push, env=account_of(api), cwd=tmp_path)
+        ended = await kore_campaign(*push, env=account_of(api) | {"KORE_RATE": "none"}, cwd=tmp_path)
         assert ended.status == 4
         told = await kore_campaign("report", RUN, cwd=tmp_path)
-        again = await kore_campaign(*push, env=account_of(api), cwd=tmp_path)
+        again = await kore_campaign(*push, env=account_of(api) | {"KORE_RATE": "none"}, cwd=tmp_path)
         assert again.status == 2
         resume = "kore-campaign resume 'a run of July'\"'\"'s'"
         assert commands_in(ended.out) == [f"{resume} goes on with it"]
@@ -74,7 +64,7 @@ async def test_a_run_from_files_is_resumed_by_what_is_printed(files: int, tmp_pa
         assert f"holds a run already: {resume} goes on with it, kore-campaign report 'a run" in again.err
         sent = len(api.calls)
         accepting(api)
-        done = await copied(resume, env=account_of(api), cwd=tmp_path)
+        done = await copied(resume, env=account_of(api) | {"KORE_RATE": "none"}, cwd=tmp_path)
         assert done.status == 0, done
         assert len(api.calls) > sent
         shown = await copied(
@@ -107,7 +97,9 @@ async def test_a_run_that_was_given_do_not_contact_is_resumed_in_python_alone(gi
 async def test_what_cant_be_read_again_is_resumed_by_nobody(tmp_path: Path) -> None:
     async with scripted([refuse(403, "no")] * 9) as (api, _):
         push = ("push", "-", "--list", LIST, "--run-dir", "run")
-        ended = await kore_campaign(*push, env=account_of(api), cwd=tmp_path, given=b"phone\n+14155550101\n")
+        ended = await kore_campaign(
+            *push, env=account_of(api) | {"KORE_RATE": "none"}, cwd=tmp_path, given=b"phone\n+14155550101\n"
+        )
     told = await kore_campaign("report", "run", cwd=tmp_path)
     assert ended.status == 4
     for said in (ended, told):
@@ -118,7 +110,7 @@ async def test_what_cant_be_read_again_is_resumed_by_nobody(tmp_path: Path) -> N
 async def test_a_source_that_is_gone_is_to_be_put_back(tmp_path: Path) -> None:
     async with scripted([refuse(403, "no")] * 9) as (api, _):
         push = ("push", *two_files(tmp_path), "--list", LIST, "--run-dir", "run")
-        await kore_campaign(*push, env=account_of(api), cwd=tmp_path)
+        await kore_campaign(*push, env=account_of(api) | {"KORE_RATE": "none"}, cwd=tmp_path)
     (tmp_path / "two.csv").rename(tmp_path / "moved.csv")
     told = await kore_campaign("report", "run", cwd=tmp_path)
     assert f"First put {tmp_path}/two.csv back in its place. Go on with it;" in told.out
@@ -171,7 +163,7 @@ async def test_what_is_said_of_the_settings_overrules_what_the_run_keeps(tmp_pat
         sent = len(api.calls)
         (tmp_path / "kore.toml").unlink()
         accepting(api)
-        said = await kore_campaign("resume", "run", env=account_of(api), cwd=tmp_path)
+        said = await kore_campaign("resume", "run", env=account_of(api) | {"KORE_RATE": "none"}, cwd=tmp_path)
         assert said.status == 0, said
         assert f"note: the settings file {tmp_path}/kore.toml that the run was begun with is gone" in said.err
         assert len(api.calls) > sent

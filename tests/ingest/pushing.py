@@ -291,6 +291,16 @@ async def stored(sandbox: Sandbox, name: str = LIST) -> list[dict[str, Any]]:
 # Contacts
 
 
+def account_of(api: ScriptedApi) -> dict[str, str]:
+    """The variables of a scripted API's clients."""
+    return {
+        "KORE_HOST": api.url,
+        "KORE_APP_ID": APP_ID,
+        "KORE_ACCOUNT_ID": ACCOUNT_ID,
+        "KORE_AUTH_TOKEN": "a-token-that-nobody-checks",
+    }
+
+
 def number(index: int) -> str:
     """A number that no other index has."""
     return f"+1415{5550000 + index}"

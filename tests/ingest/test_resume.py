@@ -168,7 +168,7 @@ async def changed(tmp_path: Path, what: str) -> str:
 
 
 async def test_a_changed_source_is_refused(tmp_path: Path) -> None:
-    assert "the source has changed (" in await changed(tmp_path, "source")
+    assert f"the source has changed: {tmp_path / 'c.csv'} (" in await changed(tmp_path, "source")
 
 
 async def test_changed_do_not_contact_numbers_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -246,7 +247,15 @@ async def test_a_stopped_run_of_several_files_is_resumed_as_it_was_read(tmp_path
         report = await resume_ingest(client, tmp_path / "run")
         contacts = await stored(sandbox)
     assert settings["files"] == [
-        {"path": str(path), "encoding": encoding, "delimiter": delimiter, "sheet": None, "no_header": False}
+        {
+            "path": str(path),
+            "encoding": encoding,
+            "delimiter": delimiter,
+            "sheet": None,
+            "no_header": False,
+            "size": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
         for path, encoding, delimiter in zip(paths, ("cp1252", "utf-8", "utf-16"), ";,\t", strict=True)
     ]
     assert report.state == "finished"
