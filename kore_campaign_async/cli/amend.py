@@ -27,6 +27,7 @@ async def amend_command(
     shared_rate: str | None,
     timeout: float | None,  # noqa: ASYNC109  of an attempt, not of this function
     grace: float | None,
+    moved: bool,
     as_json: bool,
 ) -> int:
     """Push the mended rows of the run in RUN_DIR."""
@@ -43,6 +44,7 @@ async def amend_command(
                     new_run_dir=directory,
                     options=lambda stored: options_of_run(stored, max_contacts, concurrency, None, grace, progress),
                     suppress=suppress,
+                    moved=moved,
                     shell=asking.remembered(found),
                 )
 

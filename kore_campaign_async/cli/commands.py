@@ -102,6 +102,11 @@ def _timeout(default: float | None = None) -> Callable[[F], F]:
     )
 
 
+_MOVED = click.option(
+    "--moved", is_flag=True, help="RUN_DIR is a copy, or was moved to another disk; nobody goes on with the other one."
+)
+
+
 @click.command("amend")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path))
@@ -125,6 +130,7 @@ def _timeout(default: float | None = None) -> Callable[[F], F]:
 @_SHARED_RATE
 @_timeout()
 @_GRACE
+@_MOVED
 @_REPORT_AS_JSON
 @configured
 def amend(**settings: Any) -> None:
@@ -290,6 +296,7 @@ def report(**settings: Any) -> None:
     help="Whether what may have been processed is sent again.",
 )
 @_GRACE
+@_MOVED
 @_REPORT_AS_JSON
 @configured
 def resume(**settings: Any) -> None:

@@ -51,6 +51,7 @@ async def resume_command(
     timeout: float | None,  # noqa: ASYNC109  of an attempt, not of this function
     on_uncertain: OnUncertain | None,
     grace: float | None,
+    moved: bool,
     as_json: bool,
 ) -> int:
     """Go on with the run in RUN_DIR, and account for all of its contacts."""
@@ -66,6 +67,7 @@ async def resume_command(
                     concurrency=concurrency,
                     on_uncertain=on_uncertain,
                     grace_seconds=grace,
+                    moved=moved,
                     progress=progress,
                 )
 

@@ -17,6 +17,7 @@ from kore_campaign_async.config import DoNotContact, Files, IngestOptions, Progr
 from kore_campaign_async.errors import RunDirectoryError, SourceError
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.directory import JOURNAL, LOCK, create
+from kore_campaign_async.ingest.directory_checks import refuse_copy
 from kore_campaign_async.ingest.family import origin_of
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.run_settings import (
@@ -43,6 +44,7 @@ async def amend_ingest(
     grace_seconds: float | None = None,
     suppress: Sequence[str | Path] = (),
     do_not_contact: DoNotContact | None = None,
+    moved: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> IngestReport:
     """Push the mended rows of a finished run into its list, and account for them in a run of their own.
@@ -64,6 +66,7 @@ async def amend_ingest(
         grace_seconds: as in `IngestOptions`.
         suppress: further do-not-contact files.
         do_not_contact: what the run was given as such, which no journal keeps.
+        moved: as in `resume_ingest`.
         progress: as in `IngestOptions`.
 
     Raises:
@@ -81,6 +84,7 @@ async def amend_ingest(
             do_not_contact=do_not_contact,
         ),
         suppress=tuple(map(Path, suppress)),
+        moved=moved,
     )
 
 
@@ -92,6 +96,7 @@ async def amend(
     new_run_dir: Path | None,
     options: Callable[[Mapping[str, object]], IngestOptions],
     suppress: Sequence[Path] = (),
+    moved: bool = False,
     shell: Mapping[str, str | None] | None = None,
 ) -> IngestReport:
     """Do as `amend_ingest` does; not part of the public API.
@@ -103,9 +108,11 @@ async def amend(
         new_run_dir: of the new run.
         options: makes the new run's options of the journal's settings.
         suppress: further do-not-contact files.
+        moved: as in `amend_ingest`.
         shell: as in `push_contacts`.
     """
     settings = await asyncio.to_thread(journals.read_settings, directory)
+    refuse_copy(directory, settings, moved=moved)
     refuse_another_account(client, directory, settings)
     chosen = options(settings)
     refuse_other_do_not_contact(directory, settings, chosen.do_not_contact)

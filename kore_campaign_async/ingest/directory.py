@@ -22,7 +22,7 @@ LOCK: Final = "lock"
 #: What a file is named until it is whole and takes the place of the one before.
 PART: Final = ".part"
 
-# What a start leaves that was killed before its journal was there. The lock holds nothing, whoever's it is.
+# What a start leaves that was killed before its journal was there. The lock holds nothing, or that no call went out.
 _BEGUN: Final = {LOCK, *(f"{JOURNAL}{PART}{side}" for side in ("", "-journal", "-wal", "-shm"))}
 # Of a database, its log and its rollback journal, and the format's version in the log's index, in both byte orders
 # (sqlite.org/fileformat.html, sqlite.org/walformat.html).
@@ -34,6 +34,8 @@ _MAGIC: Final = (
     *((3007000).to_bytes(4, order) for order in ("big", "little")),
 )
 _SHOWN_FILES: Final = 3
+# Twenty digits and a line end.
+_COUNT_BYTES: Final = 21
 
 
 def command(verb: str, directory: Path) -> str:
@@ -95,7 +97,7 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
         return False
     if not entry.stat(follow_symlinks=False).st_size:
         return True
-    return entry.name != LOCK and _begins_as_sqlite(entry)
+    return noted_calls(Path(entry.path).parent) == 0 if entry.name == LOCK else _begins_as_sqlite(entry)
 
 
 def _begins_as_sqlite(entry: os.DirEntry[str]) -> bool:
@@ -150,6 +152,47 @@ class RunLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class CallCount:
+    """Notes in a run's lock the number of its last call, which its journal must know too. It blocks.
+
+    Args:
+        directory: of the run.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+
+    def note(self, number: int) -> None:
+        """Note it; OSError if it can't be written.
+
+        It need not be on the disk: whoever cuts the power leaves the journal's log where it is.
+        """
+        os.pwrite(self._descriptor, b"%020d\n" % number, 0)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._descriptor)
+
+
+def noted_calls(directory: Path) -> int | None:
+    """The number of a run's last call; None where its lock tells none."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        text = os.read(descriptor, _COUNT_BYTES)
+    finally:
+        os.close(descriptor)
+    return int(text) if len(text) == _COUNT_BYTES and text[:-1].isdigit() else None
+
+
+def identity_of(directory: Path) -> dict[str, int]:
+    """What a directory is known again by, whatever its name: a copy is another one."""
+    about = directory.stat()
+    return {"device": about.st_dev, "inode": about.st_ino}
 
 
 def is_at_work(directory: Path) -> bool:

@@ -22,6 +22,7 @@ from attrs import define, field, frozen
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.directory import JOURNAL, RunLock, command, is_at_work
+from kore_campaign_async.ingest.directory_checks import refuse_torn
 from kore_campaign_async.ingest.files import read_report
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
@@ -214,6 +215,10 @@ def _refuse_unless_finished(member: Member, *, is_ours: bool) -> None:
         )
 
 
+def _refuse_torn(member: Member) -> None:
+    refuse_torn(member.directory, member.settings, read_report(member.directory))
+
+
 @define
 class _Sent:
     """Numbers of a run's contacts, as integers, by what became of them, and which of its columns was which field."""
@@ -240,6 +245,7 @@ class _Sent:
 
 async def _sent_by(member: Member) -> _Sent:
     """Read a run's source again, and find what its calls held. RunDirectoryError if that has changed."""
+    await asyncio.to_thread(_refuse_torn, member)
     inputs = inputs_of_run(member.directory, member.settings, verb="amended")
     options = options_of_run(member.settings)
     numbering = await numbering_of(options)

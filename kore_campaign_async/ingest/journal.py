@@ -24,7 +24,7 @@ import orjson
 from attrs import frozen
 
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError
-from kore_campaign_async.ingest.directory import JOURNAL, PART, create, sync
+from kore_campaign_async.ingest.directory import JOURNAL, PART, CallCount, create, sync
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import SENT_BEFORE, State
 from kore_campaign_async.ingest.resume_ranges import Known, overlaid, with_rows
@@ -92,6 +92,9 @@ AMENDED_BY: Final = "amended_by"
 
 #: The setting that is the report as it was last written: `report.json` can be made anew of it.
 REPORTED: Final = "report"
+#: What SQLite names the journal's log. The newest commits stand there alone.
+LOG: Final = f"{JOURNAL}-wal"
+_CHECKPOINT: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 _REPORTED: Final = "INSERT OR REPLACE INTO setting VALUES (?, ?)"
 
 
@@ -119,6 +122,8 @@ class Journal:
             "INSERT OR REPLACE INTO session VALUES (?, ?, ?)",
             (self._next, time.time(), orjson.dumps(dict(session)).decode()),
         )
+        self._count = CallCount(path.parent)
+        self._count.note(self._next - 1)
         self._thread = threading.Thread(target=self._write, name="kore-campaign-journal", daemon=True)
         self._thread.start()
 
@@ -145,6 +150,8 @@ class Journal:
                 )
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
             sync(part)
+            with contextlib.closing(CallCount(directory)) as count:
+                count.note(0)
             part.rename(path)
             sync(directory)
             return cls(path, session or {})
@@ -199,7 +206,8 @@ class Journal:
 
     def keep_report(self, report: Mapping[str, Any]) -> None:
         """Note how the run stands; no number may be in it. It goes into the next commit, and nobody waits for it."""
-        self._work.put(_Entry([*self._take_ended(), (_REPORTED, (REPORTED, _spelt(report)))], None))
+        changes = [*self._take_ended(), (_REPORTED, (REPORTED, _spelt(report)))]
+        self._work.put(_Entry(changes, None, is_snapshot=True))
 
     def discard(self) -> None:
         """Close it, and take it away: the run did not begin, and nothing was sent."""
@@ -256,7 +264,10 @@ class Journal:
             if waiting:
                 with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who waited
                     self._loop.call_soon_threadsafe(self._tell, waiting, error)
+            if any(entry is not None and entry.is_snapshot for entry in entries):
+                self._checkpoint()
         self._connection.close()
+        self._count.close()
 
     def _commit(self, entries: list[_Entry]) -> RunDirectoryError | None:
         if self._broken is not None:
@@ -268,9 +279,17 @@ class Journal:
                     self._connection.execute("BEGIN IMMEDIATE")
                 for statement, values in changes:
                     self._connection.execute(statement, values)
-        except sqlite3.Error as error:
+            # Once they are durable, and before any of these calls goes out.
+            if intended := [values[0] for statement, values in changes if statement is _INTENDED]:
+                self._count.note(max(intended))
+        except (OSError, sqlite3.Error) as error:
             self._broken = _unwritable(self._path, error)
         return self._broken
+
+    def _checkpoint(self) -> None:
+        """Put what stands in the log into the journal itself, which a snapshot can then be compared with."""
+        with contextlib.suppress(sqlite3.Error):  # the log still holds it
+            self._connection.execute(_CHECKPOINT)
 
     @staticmethod
     def _tell(waiting: list[asyncio.Future[None]], error: RunDirectoryError | None) -> None:
@@ -295,6 +314,7 @@ class Journal:
 class _Entry:
     changes: list[_Change]
     done: asyncio.Future[None] | None
+    is_snapshot: bool = False
 
 
 def read_settings(directory: Path) -> dict[str, Any]:
@@ -412,16 +432,9 @@ def add_amended_by(directory: Path, amending: Mapping[str, str]) -> None:
         directory: of the run that is amended.
         amending: where the other run is found again.
     """
-    path = directory / JOURNAL
     known: list[Mapping[str, str]] = read_settings(directory).get(AMENDED_BY, [])
     others = [one for one in known if one["run_id"] != amending["run_id"]]
-    try:
-        with contextlib.closing(_connect(path)) as connection, connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO setting VALUES (?, ?)", (AMENDED_BY, _spelt([*others, dict(amending)]))
-            )
-    except (OSError, sqlite3.Error) as error:
-        raise _unwritable(path, error) from None
+    put_setting(directory, AMENDED_BY, [*others, dict(amending)])
 
 
 def _read_barred(connection: sqlite3.Connection, *, is_finished: bool) -> list[int]:
@@ -445,6 +458,25 @@ def read_barred_before(directory: Path) -> list[int]:
         return sorted(found)
 
     return reading(directory / JOURNAL, read)
+
+
+def read_last_attempt(directory: Path) -> int:
+    """The number of the last call that was meant to go out; 0 if there was none."""
+    number: int = reading(
+        directory / JOURNAL,
+        lambda connection: connection.execute("SELECT coalesce(max(id), 0) FROM attempt").fetchone()[0],
+    )
+    return number
+
+
+def put_setting(directory: Path, name: str, value: Any) -> None:
+    """Note durably a setting of the run in a directory that is locked; RunDirectoryError if that fails."""
+    path = directory / JOURNAL
+    try:
+        with contextlib.closing(_connect(path)) as connection, connection:
+            connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, _spelt(value)))
+    except (OSError, sqlite3.Error) as error:
+        raise _unwritable(path, error) from None
 
 
 def read_last_row(directory: Path) -> int:

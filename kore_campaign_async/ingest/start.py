@@ -34,7 +34,8 @@ from kore_campaign_async.errors import (
 )
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
-from kore_campaign_async.ingest.directory import RunLock, amend_command, refuse_unless_new
+from kore_campaign_async.ingest.directory import RunLock, amend_command, identity_of, refuse_unless_new
+from kore_campaign_async.ingest.directory_checks import DIRECTORY, refuse_copy, refuse_torn
 from kore_campaign_async.ingest.escaping import AS_ESCAPES
 from kore_campaign_async.ingest.family import Origin, origin_of_run
 from kore_campaign_async.ingest.files import RunFiles, journaled_report, read_report, restore_report
@@ -159,6 +160,7 @@ def run_resume(
     on_uncertain: OnUncertain | None = None,
     grace_seconds: float | None = None,
     do_not_contact: DoNotContact | None = None,
+    moved: bool = False,
     progress: Callable[[Progress], None] | None = None,
     client: Callable[[], CampaignClient] = CampaignClient.from_env,
 ) -> IngestReport:
@@ -166,11 +168,12 @@ def run_resume(
 
     Args:
         run_dir: of the run.
-        max_contacts: as in `resume_ingest`, and so are the five behind it.
+        max_contacts: as in `resume_ingest`, and so are the six behind it.
         concurrency: how many calls are in flight at most.
         on_uncertain: as in `IngestOptions`.
         grace_seconds: as in `IngestOptions`.
         do_not_contact: as in `resume_ingest`.
+        moved: as in `resume_ingest`.
         progress: as in `IngestOptions`.
         client: as in `run_ingest`.
 
@@ -188,6 +191,7 @@ def run_resume(
             on_uncertain=on_uncertain,
             grace_seconds=grace_seconds,
             do_not_contact=do_not_contact,
+            moved=moved,
             progress=progress,
         )
 
@@ -252,6 +256,7 @@ async def resume_ingest(
     on_uncertain: OnUncertain | None = None,
     grace_seconds: float | None = None,
     do_not_contact: DoNotContact | None = None,
+    moved: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> IngestReport:
     """Go on with a run that was stopped or killed, and account for all of its contacts.
@@ -269,6 +274,7 @@ async def resume_ingest(
         grace_seconds: as in `IngestOptions`.
         do_not_contact: what the run was given as such, which no journal keeps. A function may answer otherwise now:
             whom it bars is not sent, and what became of the contacts so far stays as it is.
+        moved: whether the directory was copied or moved to another disk, and nobody goes on with the one it was.
         progress: as in `IngestOptions`.
 
     Raises:
@@ -283,12 +289,14 @@ async def resume_ingest(
         await _aside(partial(journals.migrate, directory))
         settings = await _aside(partial(journals.read_settings, directory))
         before = await asyncio.to_thread(partial(read_report, directory, is_ours=True))
+        await _aside(partial(refuse_torn, directory, settings, before))
         journaled = journaled_report(settings)
         # That a run is finished is taken from nobody else but its journal, where that tells.
         finished = before.state == "finished" and (journaled is None or journaled.state == "finished")
         if finished and not before.counts.uncertain:
             await asyncio.to_thread(restore_report, directory, before)
             return before
+        refuse_copy(directory, settings, moved=moved)
         inputs = inputs_of_run(directory, settings)
         refuse_another_account(client, directory, settings)
         options = options_of_run(settings, max_contacts, concurrency, on_uncertain, grace_seconds, progress)
@@ -296,6 +304,8 @@ async def resume_ingest(
         refuse_other_do_not_contact(directory, settings, do_not_contact)
         start = Start(client, inputs, settings["contact_list"], options, directory, None)
         start.origin = await origin_of_run(directory, settings)
+        if moved:
+            await _aside(partial(journals.put_setting, directory, DIRECTORY, identity_of(directory)))
         return await start.resume(settings, before)
     finally:
         lock.release()
@@ -374,6 +384,7 @@ class Start:
                 decides = await asyncio.to_thread(self._decides, known, table, suppressed, numbering)
                 settings = {
                     "run_id": run_id,
+                    DIRECTORY: identity_of(self.directory),
                     "contact_list": self.contact_list,
                     "started_at": started_at.isoformat(),
                     "account": list(self.client.account),

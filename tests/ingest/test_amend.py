@@ -272,7 +272,9 @@ async def test_a_copy_of_a_run_knows_whom_its_family_has_called(run: Path) -> No
         mend(run / "rejected.csv", {"x1": number(2)})
         shutil.copytree(run, run.with_name("copy"))
         await amend_ingest(client, run)
-        report = await amend_ingest(client, run.with_name("copy"))
+        with pytest.raises(RunDirectoryError, match="give --moved"):
+            await amend_ingest(client, run.with_name("copy"))
+        report = await amend_ingest(client, run.with_name("copy"), moved=True)
     assert report.counts.duplicate == 1
     assert sent(api) == dict.fromkeys(numbers(2), 1)
 

@@ -136,6 +136,7 @@ async def test_the_journal_is_there_before_any_outcome_file(tmp_path: Path, monk
     async with sandboxed(LIST) as (_, client):
         await push(client, [number(1)], run_dir=tmp_path / "run")
     ours = [name for name in order if name == "lock" or name.startswith("journal") or name.endswith(".csv")]
+    ours = list(dict.fromkeys(ours))
     assert ours[:2] == ["lock", "journal.sqlite.part"]
     assert sorted(ours[2:6]) == ["left_out.csv", "refused.csv", "rejected.csv", "uncertain.csv"]
 
@@ -235,7 +236,8 @@ def test_what_cant_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch:
 async def test_a_journal_that_is_discarded_is_gone(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path, {})
     journal.discard()
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    refuse_unless_new(tmp_path)
 
 
 async def test_no_file_is_waited_for_on_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
