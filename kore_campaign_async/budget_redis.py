@@ -2,8 +2,9 @@
 
 Each window is a sorted set of slots by the time at which they are free. A slot is taken under a lease, which is
 renewed while the call is in flight, so that the slot of a process that died is free after its lease and one window.
-A Redis that lost what it knew is told so by whoever took slots before, or by a run id that is not the one that the
-state was written under: then nothing goes out for one window.
+A Redis that lost what it knew is told so by whoever took slots before, by a run id that is not the one that the state
+was written under, or by the state itself, which counts the slots of each window: one that evicts keys can lose a part
+of it. Then nothing goes out for one window.
 """
 
 from __future__ import annotations
@@ -46,17 +47,26 @@ local held = redis.call('HMGET', state, 'epoch', 'run', 'lost', 'gate', 'last', 
 local epoch, lost, gate, last = held[1], tonumber(held[3] or nil), tonumber(held[4] or 0), tonumber(held[5] or 0)
 local begun, seen = tonumber(held[6] or 0), tonumber(held[7] or now)
 
+-- A Redis that is full can evict any key by itself, and a window without its slots would look free.
+local short, there = false, false
+for i = 1, windows do
+  local slots = redis.call('ZCARD', KEYS[1 + i])
+  there = there or slots > 0
+  short = short or slots < tonumber(redis.call('HGET', state, 'slots ' .. KEYS[1 + i]) or 0)
+end
+
 if not epoch then
   epoch = fresh
   -- In whole seconds by the wall clock: one can be over as soon as it has begun.
   local up = math.max(0, tonumber(string.match(server, 'uptime_in_seconds:(%d+)')) - 1)
   begun = now - up * 1000000
   redis.call('HSET', state, 'epoch', epoch, 'run', run, 'begun', string.format('%d', begun))
-  if known ~= '' then lost = now end
+  local evicted = tonumber(string.match(redis.call('INFO', 'stats'), 'evicted_keys:(%d+)') or 0)
+  if known ~= '' or there or evicted > 0 then lost = now end
 elseif held[2] ~= run then
   redis.call('HSET', state, 'run', run)
   lost = now
-elseif known ~= '' and known ~= epoch and not lost then
+elseif short or (known ~= '' and known ~= epoch and not lost) then
   lost = now
 end
 if lost then redis.call('HSET', state, 'lost', string.format('%d', lost)) end
@@ -134,8 +144,10 @@ end
 
 local keep = math.max(gate - now, 120000000) -- longer than any call takes, also where Redis stands still meanwhile
 for i = 1, windows do keep = math.max(keep, 3 * hold[i]) end
+local wait = math.max(0, free_at() - now)
+for i = 1, windows do redis.call('HSET', state, 'slots ' .. KEYS[1 + i], redis.call('ZCARD', KEYS[1 + i])) end
 for i = 1, windows + 1 do redis.call('PEXPIRE', KEYS[i], math.ceil(keep / 1000)) end
-return {granted, math.max(0, free_at() - now), epoch, math.max(0, known_again_at() - now)}
+return {granted, wait, epoch, math.max(0, known_again_at() - now)}
 """
 
 
@@ -309,7 +321,7 @@ class RedisBudget:
         if forgotten and self._heard_at >= self._said_until:
             self._said_until = self._heard_at + forgotten / 1e6
             logger.warning(
-                "the Redis at %s was started anew, and what went out before is not known: no call for %.0f s",
+                "the Redis at %s lost what went out before, or was started anew: no call for %.0f s",
                 self._shown,
                 forgotten / 1e6,
             )

@@ -13,7 +13,7 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -351,36 +351,46 @@ class CampaignClient:
         *,
         allow_duplicates: bool = False,
         source: str = wire.SOURCE_PASSIVE_API,
+        preexisting: Iterable[ContactList] | None = None,
     ) -> ContactList:
         """Create a contact list.
 
-        The call is never repeated blindly: where it may have been processed, the list is looked up by its
-        name, and exactly one match is taken for it.
+        The call is never repeated blindly. The lists are looked up before it, and once more where it may have been
+        processed: the one list of that name that was not there before, and that is as asked, is taken for it.
 
         Args:
             name: 1 to 48 characters.
             description: 1 to 256 characters.
             allow_duplicates: whether the list keeps a number that it already has.
             source: the vendor's word for where the contacts come from.
+            preexisting: the lists that are there, of whoever has just looked them up; it spares that call.
 
         Raises:
             InvalidRequestError: before any call.
-            CallError: the list was not created, or nobody knows.
+            CallError: the list was not created, or nobody knows. Where the lists can't be looked up, nothing is made.
         """
         request = create_contact_list.build(
             self._app_id, name, description, allow_duplicates=allow_duplicates, source=source
         )
+        lists = preexisting if preexisting is not None else await self.list_contact_lists()
+        before = {one.id for one in lists if one.name == name}
         try:
             return await self.send(request)
         except MaybeProcessedError as error:
             uncertain = error
-        try:
-            found = [one for one in await self.list_contact_lists() if one.name == name]
-        except CallError:
-            found = []
-        if len(found) == 1:
-            return found[0]
-        raise uncertain
+        why = ""
+        with contextlib.suppress(CallError):
+            new = [one for one in await self.list_contact_lists() if one.name == name and one.id not in before]
+            if len(new) > 1:
+                why = f"; several lists of this name are new: {', '.join(one.id for one in new)}"
+            elif new:
+                why = f"; the list {new[0].id} is new and has this name, and nobody knows whether it is as asked"
+                made = new[0] if new[0].allow_duplicates is not None else await self.get_contact_list(new[0].id)
+                if made.allow_duplicates is allow_duplicates:
+                    return made
+                if made.allow_duplicates is not None:
+                    why = f"; the list {made.id} is new and has this name, and is not as asked"
+        raise type(uncertain)(uncertain.reason + why, *uncertain.args[1:])
 
     async def add_contacts(
         self, contact_list_name: str, contacts: Sequence[Contact], *, repeatable: bool = False

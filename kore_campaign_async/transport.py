@@ -31,6 +31,7 @@ from yarl import URL
 from kore_campaign_async import wire
 from kore_campaign_async.auth import Token
 from kore_campaign_async.config import Network, ReplyLimits, Timeouts
+from kore_campaign_async.deadline import deadline
 from kore_campaign_async.endpoints import envelope
 from kore_campaign_async.errors import (
     CallError,
@@ -348,7 +349,7 @@ class Transport:
     ) -> None:
         self._base = base
         self._headers = dict(headers)
-        self._timeout = aiohttp.ClientTimeout(total=timeouts.total_seconds, sock_connect=timeouts.connect_seconds)
+        self._timeout = _timeout_of(timeouts)
         self._timeouts = timeouts
         self._limits = limits
         self._retry_after_max_seconds = retry_after_max_seconds
@@ -375,7 +376,7 @@ class Transport:
         vars(made).update(
             _origin=self,
             _session=None,
-            _timeout=aiohttp.ClientTimeout(total=timeouts.total_seconds, sock_connect=timeouts.connect_seconds),
+            _timeout=_timeout_of(timeouts),
             _timeouts=timeouts,
             _limits=limits,
             _retry_after_max_seconds=retry_after_max_seconds,
@@ -448,17 +449,20 @@ class Transport:
         headers: dict[str, str] | None = None
         status = 0
         try:
-            async with session.request(
-                request.method,
-                self._url(request),
-                data=_payload(request.body),
-                headers=self._with(token),
-                proxy=None if self.proxy is None else self.proxy.url,
-                proxy_headers=None if self.proxy is None else self.proxy.headers(),
-                allow_redirects=False,
-                timeout=self._timeout,
-                trace_request_ctx=sent,
-            ) as reply:
+            async with (
+                deadline(self._timeouts.total_seconds),
+                session.request(
+                    request.method,
+                    self._url(request),
+                    data=_payload(request.body),
+                    headers=self._with(token),
+                    proxy=None if self.proxy is None else self.proxy.url,
+                    proxy_headers=None if self.proxy is None else self.proxy.headers(),
+                    allow_redirects=False,
+                    timeout=self._timeout,
+                    trace_request_ctx=sent,
+                ) as reply,
+            ):
                 status = reply.status
                 headers = {name.lower(): value for name, value in reply.headers.items()}
                 self._date = (headers["date"], self._wall_clock()) if "date" in headers else None
@@ -579,6 +583,11 @@ def _character(one: str) -> str:
     if not one.isalnum():
         ways += [rf"\\+{re.escape(one)}", re.escape(html.escape(one))]
     return f"(?:{'|'.join(ways)})"
+
+
+def _timeout_of(timeouts: Timeouts) -> aiohttp.ClientTimeout:
+    """What aiohttp itself watches: its timer for the whole call would fire before an answer that has come is read."""
+    return aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect_seconds)
 
 
 async def _body_started(_session: object, context: SimpleNamespace, _params: object) -> None:

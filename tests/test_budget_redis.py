@@ -773,6 +773,24 @@ async def test_who_knew_what_was_flushed_pauses_though_somebody_new_may_have_ask
         assert await call(other) - flushed >= LIMIT.seconds
 
 
+@pytest.mark.parametrize("lost", ["state", "0.6", "1.2", "state 0.6", "0.6 1.2", "state 1.2"])
+@pytest.mark.parametrize("new_first", [False, True])
+async def test_keys_that_are_evicted_cost_a_pause_and_no_overrun(
+    server: RedisServer, account: str, lost: str, new_first: bool
+) -> None:
+    """A Redis that is full drops any key it likes, and a window without its slots is not free."""
+    await grown_up(server)
+    limits = RateLimit(6, 0.6), RateLimit(9, 1.2)
+    async with budgets_on(server, account, *limits, count=3) as (one, other, new):
+        before = await asyncio.gather(*(call(budget) for budget in (one, other) for _ in range(3)))
+        server.ask("DEL", *(f"kore-campaign:{{{account}}}:{name}" for name in lost.split()))
+        who = (new, one) if new_first else (one, new)
+        after = await asyncio.gather(*(call(budget) for budget in who for _ in range(5)))
+    moments = [(moment, None) for moment in sorted(before + after)]
+    for limit in limits:
+        assert most_in_a_window(moments, limit.seconds) <= limit.calls
+
+
 async def test_the_first_to_ask_a_restarted_redis_may_have_known_nothing(own_server: RedisServer, account: str) -> None:
     """Others called before the restart: no overrun, though they ask later than who is new.
 

@@ -56,7 +56,7 @@ Call = Callable[[CampaignClient], Awaitable[Any]]
 
 ADD: Call = lambda client: client.add_contacts("Renewals", [ANA])  # noqa: E731  a table of calls
 ADD_AGAIN: Call = lambda client: client.add_contacts("Renewals", [ANA], repeatable=True)  # noqa: E731
-CREATE: Call = lambda client: client.create_contact_list("Renewals", "Due in July")  # noqa: E731
+CREATE: Call = lambda client: client.create_contact_list("Renewals", "Due in July", preexisting=())  # noqa: E731
 UPDATE: Call = lambda client: client.update_contact_list("cl-1", description="Due in August")  # noqa: E731
 LIST: Call = lambda client: client.list_contact_lists()  # noqa: E731
 GET: Call = lambda client: client.get_contact_list("cl-1")  # noqa: E731
@@ -97,7 +97,7 @@ def policy(**changes: Any) -> RetryPolicy:
         ),
         pytest.param(
             lambda client: client.create_contact_list(
-                "Renewals", "-", allow_duplicates=True, source="passiveApiIntegration"
+                "Renewals", "-", allow_duplicates=True, source="passiveApiIntegration", preexisting=()
             ),
             "POST",
             f"{HOST}/agentassist/api/v1/public/{APP_ID}/campaign/contactList/createContactList",
@@ -808,13 +808,17 @@ async def test_attempts_are_logged_without_rows_and_tokens(caplog: pytest.LogCap
 # An uncertain create
 
 
-def creating(create: Handler, listing: Handler) -> Handler:
-    """Serve creates and listings each in a way of their own, whichever comes when."""
+def creating(create: Handler, *listings: Handler) -> Handler:
+    """Serve creates in one way, and each listing in one of its own; the last one serves all behind it."""
+    left = list(listings)
 
     async def serve(connection: Connection) -> None:
         head = await connection.reader.readuntil(b"\r\n")
         connection.reader._buffer[:0] = head  # type: ignore[attr-defined]  put back: the handler reads it all
-        await (create if b"createContactList" in head else listing)(connection)
+        if b"createContactList" in head:
+            await create(connection)
+        else:
+            await (left.pop(0) if len(left) > 1 else left[0])(connection)
 
     return serve
 
@@ -824,9 +828,12 @@ def creates_in(server: RawServer) -> int:
 
 
 @pytest.mark.parametrize("what", UNCERTAIN)
-async def test_an_uncertain_create_takes_the_one_list_of_its_name(what: str) -> None:
-    lists = [{"_id": "cl-0", "name": "Renewals 2"}, A_LIST, {"_id": "cl-2", "name": "renewals"}]
-    script = creating(UNCERTAIN[what], answering(200, enveloped(lists)))
+async def test_an_uncertain_create_takes_the_one_new_list_of_its_name(what: str) -> None:
+    """Not one that was there before, though it has that name too."""
+    lists = [{"_id": "cl-0", "name": "Renewals"}, {"_id": "cl-2", "name": "renewals"}]
+    script = creating(
+        UNCERTAIN[what], answering(200, enveloped(lists)), answering(200, enveloped([*lists[:1], A_LIST, *lists[1:]]))
+    )
     async with raw_server(script) as server, client_for(server.url) as client:
         made = await client.create_contact_list("Renewals", "Due in July")
         assert creates_in(server) == 1
@@ -837,13 +844,17 @@ async def test_an_uncertain_create_takes_the_one_list_of_its_name(what: str) -> 
     "listing",
     [
         pytest.param(answering(200, enveloped([])), id="none"),
+        pytest.param(answering(200, enveloped([{**A_LIST, "_id": "cl-0"}])), id="an older one"),
         pytest.param(answering(200, enveloped([A_LIST, {**A_LIST, "_id": "cl-2"}])), id="two"),
+        pytest.param(answering(200, enveloped([{**A_LIST, "allowDuplicates": True}])), id="one that keeps duplicates"),
+        pytest.param(answering(200, enveloped([{"_id": "cl-1", "name": "Renewals"}])), id="one that does not tell"),
         pytest.param(answering(500, b""), id="the look-up fails"),
         pytest.param(answering(403, b""), id="the look-up is refused"),
     ],
 )
 async def test_an_uncertain_create_stays_uncertain_without_exactly_one_match(listing: Handler) -> None:
-    script = creating(answering(503, said("create me not")), listing)
+    before = answering(200, enveloped([{**A_LIST, "_id": "cl-0"}]))
+    script = creating(answering(503, said("create me not")), before, listing)
     async with raw_server(script) as server, client_for(server.url) as client:
         with pytest.raises(errors.ServerError, match="create me not") as caught:
             await client.create_contact_list("Renewals", "Due in July")
@@ -852,11 +863,44 @@ async def test_an_uncertain_create_stays_uncertain_without_exactly_one_match(lis
     assert caught.value.outcome is CallOutcome.MAYBE_PROCESSED
 
 
+async def test_two_new_lists_of_one_name_are_both_named() -> None:
+    """Somebody else makes one at the same moment: nobody knows which is whose."""
+    lists = answering(200, enveloped([A_LIST, {**A_LIST, "_id": "cl-2"}]))
+    script = creating(answering(503, b""), answering(200, enveloped([])), lists)
+    async with raw_server(script) as server, client_for(server.url) as client:
+        with pytest.raises(errors.ServerError, match="several lists of this name are new: cl-1, cl-2"):
+            await client.create_contact_list("Renewals", "Due in July")
+
+
+async def test_a_list_whose_own_read_tells_that_it_is_as_asked_is_taken() -> None:
+    """The listing tells nothing of duplicates most often."""
+    unsaid = {"_id": "cl-1", "name": "Renewals"}
+    script = creating(
+        answering(503, b""),
+        answering(200, enveloped([])),
+        answering(200, enveloped([unsaid])),
+        answering(200, enveloped(A_LIST)),
+    )
+    async with raw_server(script) as server, client_for(server.url) as client:
+        made = await client.create_contact_list("Renewals", "Due in July")
+    assert (made.id, made.allow_duplicates) == ("cl-1", False)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+async def test_nothing_is_created_where_the_lists_can_not_be_looked_up(status: int) -> None:
+    script = creating(answering(200, enveloped(A_LIST)), answering(status, b""))
+    async with raw_server(script) as server, client_for(server.url) as client:
+        with pytest.raises(errors.CallError) as caught:
+            await client.create_contact_list("Renewals", "Due in July")
+        assert creates_in(server) == 0
+    assert caught.value.path.endswith("/getAllListDetails")
+
+
 @pytest.mark.parametrize("status", [400, 403, 413])
 async def test_a_refused_create_is_not_looked_up(status: int) -> None:
     async with raw_server(answering(status, b"")) as server, client_for(server.url) as client:
         with pytest.raises(errors.RefusedError):
-            await client.create_contact_list("Renewals", "Due in July")
+            await client.create_contact_list("Renewals", "Due in July", preexisting=())
         assert len(server.requests) == 1
 
 
@@ -869,7 +913,7 @@ async def test_a_create_that_was_not_sent_is_sent_again() -> None:
 
     try:
         async with client_for(server.url, sleep=until_up) as client:
-            assert (await client.create_contact_list("Renewals", "-")).id == "cl-1"
+            assert (await client.create_contact_list("Renewals", "-", preexisting=())).id == "cl-1"
     finally:
         await server.close()
     assert creates_in(server) == 1

@@ -80,7 +80,7 @@ async def test_every_endpoint_has_its_name() -> None:
         for call in (
             client.list_contact_lists(),
             client.get_contact_list("cl-1"),
-            client.create_contact_list("Renewals", "Due"),
+            client.create_contact_list("Renewals", "Due", preexisting=()),
             client.update_contact_list("cl-1", name="R"),
             client.add_contacts("Renewals", [ANA]),
         ):

@@ -184,7 +184,7 @@ async def test_an_error_envelope_is_refused_by_every_endpoint(status: int, body:
     async with raw_server(answering(status, body)) as server, client_for(server.url) as client:
         calls = (
             client.add_contacts("Renewals", [ANA], repeatable=True),
-            client.create_contact_list("Renewals", "-"),
+            client.create_contact_list("Renewals", "-", preexisting=()),
             client.update_contact_list("cl-1", name="Renewals"),
             client.list_contact_lists(),
             client.get_contact_list("cl-1"),
@@ -200,10 +200,10 @@ async def test_an_error_envelope_is_refused_by_every_endpoint(status: int, body:
 
 async def test_a_create_that_may_have_been_processed_looks_its_list_up() -> None:
     """As it should: a number for `status` is a gateway's habit, and says nothing of the list."""
-    listed = enveloped([{"_id": "cl-7", "name": "Renewals"}])
+    listed = enveloped([{"_id": "cl-7", "name": "Renewals", "allowDuplicates": False}])
     script = in_turn(answering(503, {"status": 503, "message": "no"}), answering(200, listed))
     async with raw_server(script) as server, client_for(server.url, retry=ONCE) as client:
-        assert (await client.create_contact_list("Renewals", "-")).id == "cl-7"
+        assert (await client.create_contact_list("Renewals", "-", preexisting=())).id == "cl-7"
         assert len(server.requests) == 2
 
 

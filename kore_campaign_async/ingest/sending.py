@@ -16,6 +16,7 @@ from kore_campaign_async.client import Attempt, CampaignClient
 from kore_campaign_async.errors import (
     CallError,
     CallOutcome,
+    ConnectionLostError,
     CredentialsError,
     ForbiddenError,
     KoreCampaignError,
@@ -23,6 +24,7 @@ from kore_campaign_async.errors import (
     NotSentError,
     PayloadTooLargeError,
     RefusedError,
+    ReplyTimeoutError,
     RunDirectoryError,
     SharedRateError,
     ThrottledError,
@@ -268,7 +270,9 @@ class Sender:
 
     def _count(self, place: int, way: str, error: KoreCampaignError, *, isolating: bool) -> None:
         """Tell the breaker of a batch that ended badly. Refused parts of one don't count: it counts as a whole."""
-        if not isolating and self.breaker.failed(place, way) and self.stop is None:
+        got_no_answer = isinstance(error, ConnectionLostError | ReplyTimeoutError)
+        lost_at = time.monotonic() if got_no_answer else None
+        if not isolating and self.breaker.failed(place, way, lost_at) and self.stop is None:
             self.stop = f"{BATCHES} batches ended the same way, none after them was accepted: {error}"
 
     def _end_of(self, error: KoreCampaignError) -> tuple[State, str]:

@@ -842,7 +842,10 @@ async def _find_list(client: CampaignClient, name: str, options: IngestOptions) 
         allow_duplicates = options.create.allow_duplicates
     else:
         made = await client.create_contact_list(
-            name, options.create.description, allow_duplicates=options.create.allow_duplicates
+            name,
+            options.create.description,
+            allow_duplicates=options.create.allow_duplicates,
+            preexisting=lists,
         )
         allow_duplicates = await _allows_duplicates(client, made)
     drops = None if allow_duplicates is None else not allow_duplicates
