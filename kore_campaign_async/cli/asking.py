@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -19,7 +18,7 @@ from kore_campaign_async.cli.advice import DOCTOR, asks_for_doctor, next_step
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import RateLimit, parse_rates
 from kore_campaign_async.errors import AccountingError, CallError, KoreCampaignError
-from kore_campaign_async.ingest.masking import masked
+from kore_campaign_async.redaction import masked, without_tokens
 from kore_campaign_async.settings import CONFIG, PROFILE, Settings, read_settings
 
 P = ParamSpec("P")
@@ -30,8 +29,6 @@ STOPPED = 4
 
 #: Where the options that all commands share are kept, before their names.
 META: Final = "kore_campaign_async."
-
-_A_TOKEN: Final = re.compile(r"eyJ[\w-]+(?:\.[\w-]*){2,}", re.ASCII)
 
 
 def settings() -> Settings:
@@ -133,7 +130,7 @@ def debugging() -> bool:
 
 def _without_secrets(error: BaseException) -> str:
     """An error's traceback, in which numbers, tokens and the secrets of the settings are masked."""
-    text = _A_TOKEN.sub("***", "".join(traceback.format_exception(error)))
+    text = without_tokens("".join(traceback.format_exception(error)))
     with contextlib.suppress(KoreCampaignError):
         for secret in settings().secrets():
             text = text.replace(secret, "***")

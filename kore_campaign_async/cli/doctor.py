@@ -16,9 +16,10 @@ from kore_campaign_async import errors
 from kore_campaign_async.auth import Credentials, StaticToken, Token
 from kore_campaign_async.cli import asking
 from kore_campaign_async.cli.advice import next_step
-from kore_campaign_async.client import CampaignClient, shown_url
+from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import RetryPolicy, Timeouts
 from kore_campaign_async.errors import CallError, KoreCampaignError
+from kore_campaign_async.redaction import shown_url
 from kore_campaign_async.settings import KEYS, Settings
 
 FINE: Final = "ok"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-from kore_campaign_async.ingest.masking import masked
+from kore_campaign_async.redaction import masked
 
 _LAST_DIGITS: Final = 3
 _MASK: Final = "•"

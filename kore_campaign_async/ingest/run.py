@@ -27,13 +27,13 @@ from kore_campaign_async.hooks import BatchSettled, RunEnded, RunStarted
 from kore_campaign_async.ingest.breaker import Breaker
 from kore_campaign_async.ingest.escaping import AS_ESCAPES
 from kore_campaign_async.ingest.files import RunFiles
-from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, TableSlice
 from kore_campaign_async.ingest.report import RUNNING, BudgetUse, IngestReport, Tally, timestamp
 from kore_campaign_async.ingest.screen import Screen
 from kore_campaign_async.ingest.sending import Ledger, Sender
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Source
 from kore_campaign_async.pace import Pace
+from kore_campaign_async.redaction import masked
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kore_campaign_async.cli.legible import masked_words
-from kore_campaign_async.ingest.masking import masked
+from kore_campaign_async.redaction import masked
 
 NUMBERS: Final = [
     "14155550101",

@@ -1,4 +1,4 @@
-"""Phone numbers out of texts that are kept or shown. Pure, and in time that grows with the text and no faster.
+"""What must not be shown, out of texts that are kept or shown: phone numbers, tokens, what is secret in a URL. Pure.
 
 Whatever could be a number is one: seven digits or more, grouped as people group them, also glued to words. Left alone
 is only what can't be meant as one: ids, dates and moments as ISO 8601 spells them, and counts with their unit.
@@ -6,9 +6,11 @@ is only what can't be meant as one: ids, dates and moments as ISO 8601 spells th
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 # What stands between the digits of one number: blanks of all kinds, what has no width, brackets, dots, dashes, slashes.
 _BETWEEN: Final = (
@@ -63,6 +65,12 @@ _LIMIT: Final = re.compile(
 )
 _LIMIT_CHARACTERS: Final = 24
 
+# Also what begins like one is taken as a whole, so that no place of it is looked at twice.
+_TOKEN: Final = re.compile(r"eyJ[\w-]++((?:\.[\w-]*+){2,})?", re.ASCII)
+
+#: Stands in a shared rate's URL where something of it is not shown.
+HIDDEN: Final = "***@"
+
 
 def masked(text: str, mask: Callable[[str], str] = lambda _number: "***") -> str:
     """A text in which what could be a phone number is masked."""
@@ -109,3 +117,22 @@ def _is_count(text: str, found: re.Match[str]) -> bool:
         return False
     before = text[max(0, found.start() - _LIMIT_CHARACTERS) : found.start()]
     return things is not None or _LIMIT.search(before) is not None
+
+
+def without_tokens(text: str) -> str:
+    """A text in which every JSON Web Token is masked."""
+    return _TOKEN.sub(lambda found: found[0] if found[1] is None else "***", text)
+
+
+def shown_url(url: str) -> str:
+    """A URL without what may be secret: user, password and query; of one that is none, nothing."""
+    shown = HIDDEN
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        where = parts.hostname or ""
+        where += f":{parts.port}" if parts.port is not None else ""
+        if parts.scheme == "unix" or re.fullmatch(r"/[0-9]+", parts.path):
+            where += parts.path
+        shown = f"{parts.scheme}://{HIDDEN if '@' in parts.netloc or parts.query else ''}{where}"
+    del url
+    return shown
