@@ -51,7 +51,7 @@ from kore_campaign_async.hooks import AttemptEnded, CallEnded, Hook, Hooks
 from kore_campaign_async.message import LARGE_REPLY_BYTES, Request, Response, Sending
 from kore_campaign_async.models import Contact, ContactList, ContactListUpdate, QueuedJob
 from kore_campaign_async.pace import Pace
-from kore_campaign_async.redaction import shown_url
+from kore_campaign_async.redaction import masked, printable, shown_url
 from kore_campaign_async.retrying import CallRetrying, RepeatLimit
 
 T = TypeVar("T")
@@ -275,7 +275,8 @@ class CampaignClient:
         try:
             found = read_settings(environ, path=path, profile=profile)
             for warning in found.warnings:
-                logger.warning(warning)
+                # A path can be called like anybody or anything.
+                logger.warning("%s", printable(masked(warning)))
             return cls(**found.arguments(given))
         finally:
             del environ, given
@@ -661,13 +662,12 @@ def _name_of(error: BaseException | None) -> str | None:
 
 
 def _log(request: Request[Any], attempt: Attempt) -> None:
-    """Log an attempt without a row, a body, a token or the server's words."""
+    """Log an attempt without a row, a body, a path, a token or the server's words."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
     logger.debug(
-        "%s %s: attempt %d %s%s in %.3f s, after waiting %.3f s for the budget",
-        request.method,
-        request.path,
+        "%s: attempt %d %s%s in %.3f s, after waiting %.3f s for the budget",
+        request.endpoint,
         attempt.number,
         attempt.outcome.value,
         "" if attempt.status is None else f" with status {attempt.status}",

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -117,6 +119,20 @@ def _is_count(text: str, found: re.Match[str]) -> bool:
         return False
     before = text[max(0, found.start() - _LIMIT_CHARACTERS) : found.start()]
     return things is not None or _LIMIT.search(before) is not None
+
+
+def printable(text: str) -> str:
+    """A text in one line that steers no terminal: what can't be printed is shown as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def without_words(error: BaseException) -> str:
+    """Of what kind an exception is and where it was raised; its own words may hold a contact, or a server's words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {frames[-1].name} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return type(error).__name__ + where
 
 
 def without_tokens(text: str) -> str:
