@@ -18,7 +18,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from kore_campaign_async.cli.legible import masked_words
+from kore_campaign_async.cli.sanitize import masked_words
 from kore_campaign_async.endpoints.envelope import words_of
 from kore_campaign_async.ingest import phone_text
 from kore_campaign_async.ingest.barring import barred_numbers
