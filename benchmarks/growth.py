@@ -23,7 +23,6 @@ import orjson
 from kore_campaign_async.endpoints import envelope, list_contact_lists
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.journal import JOURNAL, Journal, read_known
-from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.matching import match, matched
 from kore_campaign_async.ingest.reasons import read_reasons
 from kore_campaign_async.ingest.records import State
@@ -31,6 +30,7 @@ from kore_campaign_async.ingest.resume_ranges import Known, overlaid
 from kore_campaign_async.ingest.sources.several import places_of
 from kore_campaign_async.ingest.timeline import read_timeline
 from kore_campaign_async.message import Response
+from kore_campaign_async.redaction import masked
 
 Work = Callable[[], object]
 #: Makes the work of a size, in a folder of its own.

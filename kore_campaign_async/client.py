@@ -9,15 +9,13 @@ import functools
 import logging
 import os
 import random
-import re
 import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Self, TypeVar
 
 from attrs import define, field, frozen
 
@@ -53,14 +51,12 @@ from kore_campaign_async.hooks import AttemptEnded, CallEnded, Hook, Hooks
 from kore_campaign_async.message import LARGE_REPLY_BYTES, Request, Response, Sending
 from kore_campaign_async.models import Contact, ContactList, ContactListUpdate, QueuedJob
 from kore_campaign_async.pace import Pace
+from kore_campaign_async.redaction import masked, printable, shown_url
 from kore_campaign_async.retrying import CallRetrying, RepeatLimit
 
 T = TypeVar("T")
 
 logger = logging.getLogger("kore_campaign_async.calls")
-
-#: Stands in a shared rate's URL where something of it is not shown.
-HIDDEN: Final = "***@"
 
 
 @frozen(kw_only=True)
@@ -279,7 +275,8 @@ class CampaignClient:
         try:
             found = read_settings(environ, path=path, profile=profile)
             for warning in found.warnings:
-                logger.warning(warning)
+                # A path can be called like anybody or anything.
+                logger.warning("%s", printable(masked(warning)))
             return cls(**found.arguments(given))
         finally:
             del environ, given
@@ -675,33 +672,18 @@ def _name_of(error: BaseException | None) -> str | None:
 
 
 def _log(request: Request[Any], attempt: Attempt) -> None:
-    """Log an attempt without a row, a body, a token or the server's words."""
+    """Log an attempt without a row, a body, a path, a token or the server's words."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
     logger.debug(
-        "%s %s: attempt %d %s%s in %.3f s, after waiting %.3f s for the budget",
-        request.method,
-        request.path,
+        "%s: attempt %d %s%s in %.3f s, after waiting %.3f s for the budget",
+        request.endpoint,
         attempt.number,
         attempt.outcome.value,
         "" if attempt.status is None else f" with status {attempt.status}",
         attempt.seconds,
         attempt.waited_seconds,
     )
-
-
-def shown_url(url: str) -> str:
-    """A URL without what may be secret: user, password and query; of one that is none, nothing."""
-    shown = HIDDEN
-    with contextlib.suppress(ValueError):
-        parts = urlsplit(url)
-        where = parts.hostname or ""
-        where += f":{parts.port}" if parts.port is not None else ""
-        if parts.scheme == "unix" or re.fullmatch(r"/[0-9]+", parts.path):
-            where += parts.path
-        shown = f"{parts.scheme}://{HIDDEN if '@' in parts.netloc or parts.query else ''}{where}"
-    del url
-    return shown
 
 
 def _shared(url: str, account_id: str, limits: Sequence[RateLimit], clock: Clock, sleep: Sleep) -> Shared:

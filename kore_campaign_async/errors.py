@@ -145,9 +145,19 @@ class CallError(KoreCampaignError):
         words = f" ({self.words})" if self.words else ""
         return f"{status}{self.reason}{words}"
 
+    def __repr__(self) -> str:
+        # Without its words: asyncio logs tasks with what they raised.
+        return f"{type(self).__name__}(method={self.method!r}, status={self.status!r}, attempts={self.attempts})"
+
     def __str__(self) -> str:
         tries = f", after {self.attempts} attempts" if self.attempts > 1 else ""
         return f"{self.method} {self.path}: {self.happened}{tries}"
+
+
+def named(error: Exception) -> str:
+    """An error's class, and its status if it has one: all that is logged of it."""
+    status = error.status if isinstance(error, CallError) else None
+    return type(error).__name__ + ("" if status is None else f" with status {status}")
 
 
 class NotSentError(CallError):

@@ -13,6 +13,7 @@ from typing import Literal
 from attrs import frozen
 
 from kore_campaign_async.errors import CallOutcome, InvalidRequestError
+from kore_campaign_async.redaction import without_words
 
 logger = logging.getLogger("kore_campaign_async")
 
@@ -182,10 +183,14 @@ class Hooks:
         for place, hook in enumerate(self._hooks):
             try:
                 hook(event)
-            except (Exception, asyncio.CancelledError):  # nothing awaits here: what is cancelled is the hook's own
+            # Nothing awaits here, so that what is cancelled is the hook's own.
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  logged without its words
                 # Once loudly: what fails for one event mostly fails for all.
                 level = logging.DEBUG if place in self._failed else logging.ERROR
                 self._failed.add(place)
                 logger.log(
-                    level, "a hook failed at %s, and the call or run goes on", type(event).__name__, exc_info=True
+                    level,
+                    "a hook failed at %s, and the call or run goes on: %s",
+                    type(event).__name__,
+                    without_words(error),
                 )

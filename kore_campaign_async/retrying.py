@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from tenacity import AsyncRetrying, RetryCallState
 
 from kore_campaign_async.config import RetryPolicy
-from kore_campaign_async.errors import CallError, CallOutcome, ThrottledError, UnauthorizedError
+from kore_campaign_async.errors import CallError, CallOutcome, ThrottledError, UnauthorizedError, named
 
 T = TypeVar("T")
 
@@ -187,11 +187,10 @@ class CallRetrying:
         if error is None:
             return
         logger.info(
-            "%s: attempt %d ended in %s%s; the next one goes out %s",
+            "%s: attempt %d ended in %s; the next one goes out %s",
             self._name,
             self.attempts,
-            type(error).__name__,
-            "" if error.status is None else f" with status {error.status}",
+            named(error),
             "when the budget lets it" if not self._wait_seconds else f"in {self._wait_seconds:.1f} s",
         )
 

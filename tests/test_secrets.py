@@ -1316,7 +1316,7 @@ async def test_no_outcome_shows_a_secret(tmp_path: Path, caplog: pytest.LogCaptu
 async def test_a_progress_callback_that_fails_brings_no_secret_into_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged with its traceback, and the frames in that are those of the run."""
+    """It is logged by its class and place."""
     scene = Scene(tmp_path)
 
     def fail(_progress: Progress) -> None:
@@ -1325,7 +1325,7 @@ async def test_a_progress_callback_that_fails_brings_no_secret_into_the_log(
     with watching(caplog) as watch:
         async with raw_server(campaign(accepting)) as server, scene.client(server.url) as client:
             await pushed(scene, client, progress=fail)
-    assert any(record.exc_info for record in caplog.records)
+    assert "the progress callback failed, and is not called again: LookupError in fail" in caplog.text
     assert leaks(scene.hidden, watch.shown()) == []
 
 

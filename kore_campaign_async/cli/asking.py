@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -16,10 +15,12 @@ from typing import Any, Final, NoReturn, ParamSpec
 import click
 
 from kore_campaign_async.cli.advice import DOCTOR, asks_for_doctor, next_step
+from kore_campaign_async.cli.output import say
+from kore_campaign_async.cli.sanitize import NAMES, SENTENCE, legible
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import RateLimit, parse_rates
 from kore_campaign_async.errors import AccountingError, CallError, KoreCampaignError
-from kore_campaign_async.ingest.masking import masked
+from kore_campaign_async.redaction import masked, without_tokens
 from kore_campaign_async.settings import CONFIG, PROFILE, Settings, read_settings
 
 P = ParamSpec("P")
@@ -30,8 +31,6 @@ STOPPED = 4
 
 #: Where the options that all commands share are kept, before their names.
 META: Final = "kore_campaign_async."
-
-_A_TOKEN: Final = re.compile(r"eyJ[\w-]+(?:\.[\w-]*){2,}", re.ASCII)
 
 
 def settings() -> Settings:
@@ -51,7 +50,7 @@ def remember(stored: Mapping[str, str | None] | None) -> None:
     """Take the settings of the run that is resumed, where nothing else says which."""
     config = (stored or {}).get("config")
     if config is not None and not Path(config).exists():
-        click.echo(
+        say(
             f"note: the settings file {config} that the run was begun with is gone; the environment's are taken",
             err=True,
         )
@@ -68,7 +67,7 @@ def client(found: Settings | None = None, **given: Any) -> CampaignClient:
     """A client of the settings, with what flags say over them; notes about them go to standard error."""
     found = found if found is not None else settings()
     for warning in found.warnings:
-        click.echo(f"note: {warning}", err=True)
+        say(f"note: {warning}", err=True)
     return CampaignClient(**found.arguments(given))
 
 
@@ -110,18 +109,20 @@ def tell(error: Exception, *, failed: int = FAILED, wrong: int = WRONG, behind: 
         advice: what to do about a call that failed; without it, what helps most often.
     """
     if debugging():
-        click.echo(_without_secrets(error), err=True, nl=False)
+        for line in _without_secrets(error).splitlines():
+            say(line, err=True)
+    said = legible(str(error), SENTENCE)
     if isinstance(error, CallError):
         more = DOCTOR if asks_for_doctor(error) else ""
-        fail(f"{error}; {advice or f'{next_step(error)}{more}'}{behind}", failed)
+        fail(f"{said}; {advice or f'{next_step(error)}{more}'}{behind}", failed)
     if isinstance(error, AccountingError):
-        fail(f"{error}; this is a fault of kore-campaign, please report it", STOPPED)
+        fail(f"{said}; this is a fault of kore-campaign, please report it", STOPPED)
     # Settings that contradict themselves are ValueErrors with a sentence of ours.
     if isinstance(error, KoreCampaignError) or type(error) is ValueError:
         # Of what was wrong beforehand the status says enough.
-        fail(f"{error}{behind if wrong != WRONG else ''}", wrong)
+        fail(f"{said}{behind if wrong != WRONG else ''}", wrong)
     if isinstance(error, OSError) and error.strerror:
-        what = "" if error.filename is None else f"{error.filename}: "
+        what = "" if error.filename is None else f"{legible(str(error.filename), NAMES)}: "
         fail(f"{what}{error.strerror}{behind}", failed)
     fail(f"an unexpected {type(error).__name__}, a fault of kore-campaign; --debug shows where it is{behind}", failed)
 
@@ -133,7 +134,7 @@ def debugging() -> bool:
 
 def _without_secrets(error: BaseException) -> str:
     """An error's traceback, in which numbers, tokens and the secrets of the settings are masked."""
-    text = _A_TOKEN.sub("***", "".join(traceback.format_exception(error)))
+    text = without_tokens("".join(traceback.format_exception(error)))
     with contextlib.suppress(KoreCampaignError):
         for secret in settings().secrets():
             text = text.replace(secret, "***")
@@ -142,7 +143,7 @@ def _without_secrets(error: BaseException) -> str:
 
 def fail(sentence: str, status: int) -> NoReturn:
     """Say what is wrong on standard error, and exit."""
-    click.echo(f"kore-campaign: {sentence}", err=True)
+    say(f"kore-campaign: {sentence}", err=True)
     sys.exit(status)
 
 
@@ -162,7 +163,7 @@ def printing(*, failed: int | None = None) -> Iterator[None]:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            click.echo(f"kore-campaign: standard output can't be written: {error.strerror}", err=True)
+            say(f"kore-campaign: standard output can't be written: {error.strerror}", err=True)
         if failed is not None:
             sys.exit(failed)
 

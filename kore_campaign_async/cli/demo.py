@@ -7,10 +7,10 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
-import click
-
 from kore_campaign_async.cli import asking
+from kore_campaign_async.cli.output import say
 from kore_campaign_async.cli.push import Watch, default_run_dir, show, watch
+from kore_campaign_async.cli.sanitize import NAMES, legible
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import IngestOptions
 from kore_campaign_async.ingest.report import IngestReport
@@ -26,10 +26,10 @@ async def demo_command() -> int:
     """Push a sample of contacts into a sandbox on this machine, and show what became of each."""
     directory = default_run_dir()
     async with Sandbox() as sandbox:
-        click.echo(f"sandbox: {sandbox.url}, with the vendor's limit of 60 calls a minute")
+        say(f"sandbox: {sandbox.url}, with the vendor's limit of 60 calls a minute")
         async with CampaignClient.from_env(sandbox.environment) as client:
             made = await client.create_contact_list(_LIST, "Due in July")
-            click.echo(f"created: contact list {made.name!r}, {made.id}")
+            say(f"created: contact list {legible(repr(made.name), NAMES)}, {legible(made.id, NAMES)}")
 
             def push(progress: Watch) -> Awaitable[IngestReport]:
                 options = IngestOptions(progress=progress)
@@ -41,5 +41,5 @@ async def demo_command() -> int:
             # Queued is not added: jobs become records later.
             await asyncio.sleep(sandbox.job_seconds)
             stored = (await client.get_contact_list(made.id)).total_record_count
-    click.echo(f"the list holds {stored:,} records now: queued contacts become records a little later")
+    say(f"the list holds {stored:,} records now: queued contacts become records a little later")
     return 0 if report.state == "finished" and stored == report.counts.accepted else 1

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-import click
 import orjson
 from attrs import asdict, define, field, frozen
 
@@ -16,9 +15,12 @@ from kore_campaign_async import errors
 from kore_campaign_async.auth import Credentials, StaticToken, Token
 from kore_campaign_async.cli import asking
 from kore_campaign_async.cli.advice import next_step
-from kore_campaign_async.client import CampaignClient, shown_url
+from kore_campaign_async.cli.output import say, say_json
+from kore_campaign_async.cli.sanitize import NAMES, SENTENCE, legible
+from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import RetryPolicy, Timeouts
 from kore_campaign_async.errors import CallError, KoreCampaignError
+from kore_campaign_async.redaction import shown_url
 from kore_campaign_async.settings import KEYS, Settings
 
 FINE: Final = "ok"
@@ -75,7 +77,7 @@ async def doctor_command(*, as_json: bool) -> int:
             "checks": [asdict(check) for check in examination.checks],
         }
         with asking.printing(failed=asking.FAILED):
-            click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+            say_json(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         return examination.status
     with asking.printing(failed=asking.FAILED):
         _print(shown, examination.checks)
@@ -84,11 +86,12 @@ async def doctor_command(*, as_json: bool) -> int:
 
 def _print(shown: list[tuple[str, str, str]], checks: list[Check]) -> None:
     for name, text, origin in shown:
-        click.echo(f"{name:<18}  {text}  ({origin})")
+        say(f"{name:<18}  {legible(text, NAMES)}  ({legible(origin, NAMES)})")
     if shown:
-        click.echo("")
+        say()
     for check in checks:
-        click.echo(f"{check.state:<11}  {check.name}: {check.said}" + (f"; {check.next_step}" * bool(check.next_step)))
+        said = f"{check.said}; {check.next_step}" if check.next_step else check.said
+        say(f"{check.state:<11}  {check.name}: {legible(said, SENTENCE)}")
 
 
 async def _examined(examination: _Examination) -> Settings | None:

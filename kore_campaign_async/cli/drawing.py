@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kore_campaign_async.cli import saying, telling
-from kore_campaign_async.cli.legible import legible
+from kore_campaign_async.cli import output, saying, telling
 from kore_campaign_async.cli.look import Look, Stands
-from kore_campaign_async.cli.telling import WORDS
+from kore_campaign_async.cli.sanitize import NAMES, SENTENCE, legible, visible
 from kore_campaign_async.config import Progress
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.models import ContactList
@@ -32,13 +33,37 @@ _PROSE_COLUMNS: Final = 100
 _STANDS: Final = {Stands.FINISHED: "green", Stands.RUNNING: "cyan", Stands.STOPPED: "red", Stands.KILLED: "red"}
 
 
+class _Door(Console):
+    """A console on which no text steers anything, whoever it is from; only its own colours and cursor do."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as any console does, and clean what would be written."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            if control or text.isprintable():
+                yield segment
+            else:
+                yield Segment("\n".join(map(visible, text.split("\n"))), style)
+
+
+def _console(stream: TextIO, *, soft_wrap: bool = False) -> Console:
+    # Names are somebody else's: brackets and colons in them are no markup.
+    return _Door(file=output.unguarded(stream), soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
+
+
+def _title(report: IngestReport) -> Text:
+    return Text.assemble(
+        (legible(report.source, NAMES), "bold"), " → contact list ", (legible(report.contact_list, NAMES), "bold")
+    )
+
+
 def show_report(report: IngestReport, directory: Path | None, *, resumable: bool = True) -> None:
     """Print a report as a table, with where to find what was not accepted."""
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(Text.assemble((report.source, "bold"), " → contact list ", (report.contact_list, "bold")))
+    console = _console(sys.stdout, soft_wrap=True)
+    console.print(_title(report))
     console.print(_states(report, directory))
     for line in saying.done(report):
-        console.print(line)
+        console.print(Text(line))
     for line in saying.what_now(report, directory, resumable=resumable):
         console.print(Text(line, "red" if line.startswith(("stopped: ", "the source was not")) else ""))
 
@@ -59,13 +84,9 @@ def _states(report: IngestReport, directory: Path | None) -> Table:
 
 def show_look(look: Look) -> None:
     """Print what there is to know of a run: its states, reasons with examples, calls, and what to do next."""
-    console, report = Console(highlight=False), look.report
+    console, report = _console(sys.stdout), look.report
     style = _STANDS[look.stands]
-    # Names are somebody else's: in a Text they are no markup.
-    title = Text.assemble(
-        (legible(report.source, WORDS), "bold"), " → contact list ", (legible(report.contact_list, WORDS), "bold")
-    )
-    console.print(title.append(f"  {look.stands.value}", f"bold {style}"), soft_wrap=True)
+    console.print(_title(report).append(f"  {look.stands.value}", f"bold {style}"), soft_wrap=True)
     width = min(console.width, _PROSE_COLUMNS)
     console.print(Text(telling.headline(look)), width=width)
     console.print()
@@ -88,7 +109,7 @@ def show_look(look: Look) -> None:
             # A command that is broken into lines could not be copied.
             console.print(Text(f"  {step.command}", "cyan"), soft_wrap=True)
     for note in (*report.notices, *look.lacks):
-        console.print(Text(f"note: {legible(note, WORDS)}", "yellow"))
+        console.print(Text(f"note: {legible(note, SENTENCE)}", "yellow"))
     console.print(Text(f"run directory: {look.directory}", "dim"), soft_wrap=True)
 
 
@@ -108,7 +129,7 @@ def _reasons(told: Sequence[telling.Told], width: int) -> Table:
 
 def show_lists(lists: Sequence[ContactList]) -> None:
     """Print contact lists as a table."""
-    console = Console(highlight=False)
+    console = _console(sys.stdout)
     if not lists:
         console.print("no contact lists")
         return
@@ -117,25 +138,27 @@ def show_lists(lists: Sequence[ContactList]) -> None:
         table.add_column(name, justify="right" if name == "contacts" else "left", overflow="fold")
     for one in lists:
         contacts = "" if one.total_record_count is None else f"{one.total_record_count:,}"
-        table.add_row(*map(Text, (one.name, one.id, contacts, one.status or "", one.source or "")))
+        cells = (one.name, one.id, contacts, one.status or "", one.source or "")
+        table.add_row(*(Text(legible(cell, NAMES)) for cell in cells))
     console.print(table)
 
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[Progress], None]]:
     """Show a run's progress on standard error, as a bar."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = _console(sys.stderr, soft_wrap=True)
     with Bar(
         SpinnerColumn(),
         BarColumn(bar_width=None),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         console=console,
         transient=True,
         expand=True,
     ) as bar:
         task = bar.add_task("looking up the list", total=None)
-        # Names of columns and files are not to be drawn, whatever brackets they hold.
-        announce = saying.announcing(lambda line: console.print(line, markup=False))
+        # What others print meanwhile is drawn by the bar, which would take a part of it for colours.
+        output.guard()
+        announce = saying.announcing(lambda line: console.print(Text(legible(line, SENTENCE))))
 
         def update(now: Progress) -> None:
             announce(now)

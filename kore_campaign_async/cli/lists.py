@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import click
 import orjson
 
 from kore_campaign_async.cli import asking
+from kore_campaign_async.cli.output import say, say_json
+from kore_campaign_async.cli.sanitize import NAMES, legible
 from kore_campaign_async.config import RetryPolicy
 from kore_campaign_async.errors import MaybeProcessedError
 
@@ -17,7 +18,7 @@ _PATIENCE: Final = RetryPolicy(deadline_seconds=10.0)
 
 def _print_json(value: Any) -> None:
     with asking.printing(failed=asking.FAILED):
-        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+        say_json(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 @asking.command
@@ -47,7 +48,7 @@ async def create_command(*, name: str, description: str, allow_duplicates: bool,
     if as_json:
         _print_json(made.raw)
     else:
-        click.echo(f"created {made.name!r}: {made.id}")
+        say(f"created {legible(repr(made.name), NAMES)}: {legible(made.id, NAMES)}")
     return 0
 
 
@@ -73,5 +74,6 @@ async def update_command(
     if as_json:
         _print_json(updated.raw)
     else:
-        click.echo(f"updated {updated.contact_list_id}" + (f": {updated.message}" if updated.message else ""))
+        said = f": {legible(updated.message, NAMES)}" if updated.message else ""
+        say(f"updated {legible(updated.contact_list_id, NAMES)}{said}")
     return 0

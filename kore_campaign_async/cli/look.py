@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from kore_campaign_async.cli.legible import legible, masked_cell, masked_words
+from kore_campaign_async.cli.sanitize import legible, masked_cell, masked_words
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest import journal
 from kore_campaign_async.ingest.directory import amend_command, is_at_work

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Final
 
 import click
 
+from kore_campaign_async.cli import output
 from kore_campaign_async.cli.commands import (
     amend,
     configured,
@@ -19,6 +22,8 @@ from kore_campaign_async.cli.commands import (
     sandbox,
     update,
 )
+
+_COMPLETE: Final = "_KORE_CAMPAIGN_COMPLETE"
 
 
 @click.group(
@@ -43,4 +48,7 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-    kore_campaign()
+    # What completes a word is read by the shell, and is bytes of our own words.
+    if _COMPLETE not in os.environ:
+        output.guard()
+    kore_campaign(prog_name="kore-campaign", complete_var=_COMPLETE)

@@ -19,12 +19,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kore_campaign_async.cli import saying, telling
-from kore_campaign_async.cli.legible import legible
 from kore_campaign_async.cli.look import Look
 from kore_campaign_async.cli.plots import plots
+from kore_campaign_async.cli.sanitize import legible
 from kore_campaign_async.cli.telling import WORDS, lasting
-from kore_campaign_async.client import HIDDEN, shown_url
 from kore_campaign_async.config import RateLimit
+from kore_campaign_async.redaction import HIDDEN, shown_url
 
 _TEMPLATE: Final = "page.html"
 _BEGINS: Final = b"<!doctype html>"

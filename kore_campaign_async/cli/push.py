@@ -19,6 +19,8 @@ import click
 from attrs import evolve
 
 from kore_campaign_async.cli import asking, saying
+from kore_campaign_async.cli.output import say, say_json
+from kore_campaign_async.cli.sanitize import SENTENCE, legible
 from kore_campaign_async.cli.starting import SIGNALS
 from kore_campaign_async.config import (
     BatchLimits,
@@ -108,7 +110,7 @@ async def push_command(
     directory = run_dir if run_dir is not None else default_run_dir()
     files = Files(_named(sources), encoding=encoding, delimiter=delimiter, sheet=sheet, no_header=no_header)
     if sources == ("-",) and not dry_run:
-        click.echo("note: standard input can't be read again, so a run that stops can't be resumed", err=True)
+        say("note: standard input can't be read again, so a run that stops can't be resumed", err=True)
     with prepared():
         found = asking.settings()
         async with asking.client(found, timeouts=timeouts(timeout), **settings) as client:
@@ -248,8 +250,8 @@ def show(report: IngestReport, directory: Path | None, *, as_json: bool, resumab
 
 def _show(report: IngestReport, directory: Path | None, *, as_json: bool, resumable: bool) -> None:
     for notice in report.notices:
-        click.echo(f"note: {notice}", err=True)
+        say(f"note: {legible(notice, SENTENCE)}", err=True)
     if as_json:
-        click.echo(report.to_json(), nl=False)
+        say_json(report.to_json())
         return
     saying.way_of(sys.stdout).show_report(report, directory, resumable=resumable)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import click
-
 from kore_campaign_async.cli import asking, saying
 from kore_campaign_async.cli.look import look
+from kore_campaign_async.cli.output import say, say_json
 from kore_campaign_async.ingest.files import read_report
 
 
@@ -21,9 +20,9 @@ def report_command(*, run_dir: Path, as_json: bool, html: Path | None, show_numb
         seen = look(run_dir, show_numbers=show_numbers) if report is None and html is None else None
     with asking.printing(failed=asking.FAILED):
         if html is not None:
-            click.echo(f"the page is in {html}", err=as_json)
+            say(f"the page is in {html}", err=as_json)
         if report is not None:
-            click.echo(report.to_json(), nl=False)
+            say_json(report.to_json())
         if seen is not None:
             saying.way_of(sys.stdout).show_look(seen)
     sys.exit(0)

@@ -8,12 +8,12 @@ from typing import Any
 
 from kore_campaign_async.cli import asking
 from kore_campaign_async.cli.push import Watch, prepared, show, timeouts, watch
-from kore_campaign_async.client import HIDDEN
 from kore_campaign_async.config import OnUncertain, RateLimit, parse_rates
 from kore_campaign_async.ingest.directory import command as shell_command
 from kore_campaign_async.ingest.journal import read_settings
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.start import resume_ingest
+from kore_campaign_async.redaction import HIDDEN
 from kore_campaign_async.settings import Settings
 
 

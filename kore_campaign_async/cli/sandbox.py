@@ -11,6 +11,7 @@ import signal
 import click
 
 from kore_campaign_async.cli import asking
+from kore_campaign_async.cli.output import say
 from kore_campaign_async.config import RateLimit
 from kore_campaign_async.sandbox import Fault, Sandbox
 
@@ -34,10 +35,10 @@ async def sandbox_command(*, port: int, rate: tuple[RateLimit, ...], faults: tup
     try:
         async with Sandbox(port=port, rate=limit, faults=faults) as sandbox:
             for variable, value in sandbox.environment.items():
-                click.echo(f"export {variable}={shlex.quote(value)}")
+                say(f"export {variable}={shlex.quote(value)}")
             # A file of settings would overrule them, and lead to an account that is none of the sandbox's.
-            click.echo("unset KORE_CONFIG KORE_PROFILE")
-            click.echo("# copy these lines into another terminal; Ctrl-C stops the sandbox", err=True)
+            say("unset KORE_CONFIG KORE_PROFILE")
+            say("# copy these lines into another terminal; Ctrl-C stops the sandbox", err=True)
             await stopped.wait()
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, TextIO
 
-import click
-
-from kore_campaign_async.cli.legible import legible
+from kore_campaign_async.cli.output import say
+from kore_campaign_async.cli.sanitize import NAMES, SENTENCE, legible
 from kore_campaign_async.config import Plan, Progress
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest.journal import read_settings
@@ -47,11 +46,11 @@ def way_of(stream: TextIO) -> ModuleType:
 def show_report(report: IngestReport, directory: Path | None, *, resumable: bool = True) -> None:
     """Print a report, with where to find what was not accepted."""
     rows = [*table_of(report, directory), (f"{report.counts.read:,}", "read", "", "")]
-    click.echo(f"{report.source} → contact list {report.contact_list}")
+    say(f"{legible(report.source, NAMES)} → contact list {legible(report.contact_list, NAMES)}")
     for line in _columns(rows):
-        click.echo(line)
+        say(line)
     for line in (*done(report), *what_now(report, directory, resumable=resumable)):
-        click.echo(line)
+        say(line)
 
 
 def show_look(look: Look) -> None:
@@ -60,31 +59,34 @@ def show_look(look: Look) -> None:
 
     counts, report = table_of(look.report, look.directory), look.report
     rows = [*counts, (f"{report.counts.read:,}", "read", "", "")]
-    click.echo(f"{legible(report.source, telling.WORDS)} → contact list {legible(report.contact_list, telling.WORDS)}")
-    click.echo(telling.headline(look))
-    click.echo()
+    say(f"{legible(report.source, NAMES)} → contact list {legible(report.contact_list, NAMES)}")
+    say(telling.headline(look))
+    say()
     for line in _columns(rows):
-        click.echo(line)
+        say(line)
     if told := list(telling.told_reasons(look)):
-        click.echo("\nreasons")
+        say()
+        say("reasons")
     for one in told:
         meaning = f" ({one.meaning})" if one.meaning else ""
-        click.echo(f"{one.count.rjust(len(rows[-1][0]))}  {one.state}: {one.reason}{meaning}")
+        say(f"{one.count.rjust(len(rows[-1][0]))}  {one.state}: {one.reason}{meaning}")
         if one.examples:
-            click.echo(f"{' ' * len(rows[-1][0])}    {one.examples}")
-    click.echo("\ncalls")
+            say(f"{' ' * len(rows[-1][0])}    {one.examples}")
+    say()
+    say("calls")
     for line in _columns([("", name, value, "") for name, value in telling.facts(look)]):
-        click.echo(line)
-    click.echo("\nnext")
+        say(line)
+    say()
+    say("next")
     for step in telling.steps(look):
-        click.echo(f"  {step.text}")
+        say(f"  {step.text}")
         if step.command:
-            click.echo(f"    {step.command}")
+            say(f"    {step.command}")
     for line in barred(report):
-        click.echo(legible(line, telling.WORDS))
+        say(line)
     for note in (*report.notices, *look.lacks):
-        click.echo(f"note: {legible(note, telling.WORDS)}")
-    click.echo(f"run directory: {look.directory}")
+        say(f"note: {legible(note, SENTENCE)}")
+    say(f"run directory: {look.directory}")
 
 
 def _columns(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
@@ -121,14 +123,15 @@ def done(report: IngestReport) -> Iterator[str]:
 def barred(report: IngestReport) -> Iterator[str]:
     """How many numbers each do-not-contact file or sheet bars, and how many of them were met."""
     for one in report.do_not_contact:
-        sheet = f", sheet {one.sheet!r}" if one.sheet is not None else ""
-        yield f"do-not-contact {one.name}{sheet}: {one.numbers:,} numbers, {one.in_source:,} of them in the source"
+        sheet = f", sheet {legible(repr(one.sheet), NAMES)}" if one.sheet is not None else ""
+        name = f"{legible(one.name, NAMES)}{sheet}"
+        yield f"do-not-contact {name}: {one.numbers:,} numbers, {one.in_source:,} of them in the source"
 
 
 def what_now(report: IngestReport, directory: Path | None, *, resumable: bool) -> Iterator[str]:
     """Why it stopped, if it did, and what to do next."""
     if report.stopped_because is not None:
-        yield f"stopped: {report.stopped_because}"
+        yield f"stopped: {legible(report.stopped_because, SENTENCE)}"
         if not report.source_exhausted:
             yield "the source was not read to its end"
         if directory is not None and resumable:
@@ -163,10 +166,10 @@ def progress() -> Iterator[Callable[[Progress], None]]:
 
 
 def _to_stderr(line: str) -> None:
-    click.echo(line, err=True)
+    say(legible(line, SENTENCE), err=True)
 
 
-def announcing(say: Callable[[str], None]) -> Callable[[Progress], None]:
+def announcing(tell: Callable[[str], None]) -> Callable[[Progress], None]:
     """Say once how the source is read, and what the push was estimated to take."""
     was_said = False
 
@@ -176,9 +179,9 @@ def announcing(say: Callable[[str], None]) -> Callable[[Progress], None]:
             return
         was_said = True
         for line in now.reading:
-            say(line)
+            tell(line)
         if now.plan is not None:
-            say(planned(now.plan))
+            tell(planned(now.plan))
 
     return announce
 

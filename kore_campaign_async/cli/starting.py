@@ -53,7 +53,7 @@ def _stopping(name: str, behind: str) -> tuple[int, str] | None:
     if name == "push":
         return status, "stopped before anything was sent"
     again = "give it again"
-    if name == "resume" and behind and not behind.startswith("-"):
+    if name == "resume" and behind and not behind.startswith("-") and behind.isprintable():
         import shlex  # noqa: PLC0415  only who is stopped needs it
 
         again = f"kore-campaign resume {shlex.quote(behind)} goes on with it"

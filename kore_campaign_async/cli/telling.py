@@ -7,8 +7,8 @@ from typing import Final
 
 from attrs import frozen
 
-from kore_campaign_async.cli.legible import legible
 from kore_campaign_async.cli.look import Look, Stands, left, reasons_of
+from kore_campaign_async.cli.sanitize import legible
 from kore_campaign_async.ingest.reasons import Reason
 from kore_campaign_async.ingest.records import State
 from kore_campaign_async.ingest.resuming import By

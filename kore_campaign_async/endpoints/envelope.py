@@ -17,6 +17,7 @@ from cattrs.errors import BaseValidationError
 from kore_campaign_async import wire
 from kore_campaign_async.errors import CallError, InvalidRequestError, UnreadableReplyError, UnsuccessfulError
 from kore_campaign_async.message import Response
+from kore_campaign_async.redaction import printable, without_tokens
 
 T = TypeVar("T")
 E = TypeVar("E", bound=CallError)
@@ -32,7 +33,6 @@ _WORDS: Final = ("message", "msg", "description")
 
 # An id that holds one of these would address something else than it says.
 _ID = re.compile(r"[!-~]+", re.ASCII)
-_JWT = re.compile(r"eyJ[\w-]+(?:\.[\w-]*){2,}", re.ASCII)
 _NOT_IN_ID = re.compile(r"[/?#\\]")
 
 
@@ -126,8 +126,7 @@ def words_of(response: Response) -> str:
     value = json_in(response.body)
     said = words_in(value) if isinstance(value, dict) else value if isinstance(value, str) else ""
     words = (said or response.body[:most].decode("utf-8", "replace"))[:most].strip()
-    words = _JWT.sub("***", words)
-    words = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    words = printable(without_tokens(words))
     return words if len(words) <= _WORDS_CHARACTERS else words[:_WORDS_CHARACTERS] + "…"
 
 

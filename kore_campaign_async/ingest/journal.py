@@ -25,9 +25,9 @@ from attrs import frozen
 
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError
 from kore_campaign_async.ingest.directory import JOURNAL, PART, CallCount, create, sync
-from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import SENT_BEFORE, State
 from kore_campaign_async.ingest.resume_ranges import Known, overlaid, with_rows
+from kore_campaign_async.redaction import masked
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from kore_campaign_async import wire
 from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.masking import masked
+from kore_campaign_async.redaction import masked
 
 _NUMBER_NAMES: Final = (
     "phone",

@@ -13,8 +13,8 @@ from attrs import asdict, astuple, define, evolve, field, fields, frozen
 from kore_campaign_async.config import Plan
 from kore_campaign_async.errors import AccountingError
 from kore_campaign_async.ingest.escaping import escaped
-from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Batch, Settled, State
+from kore_campaign_async.redaction import masked
 
 T = TypeVar("T")
 

@@ -27,13 +27,13 @@ from kore_campaign_async.hooks import BatchSettled, RunEnded, RunStarted
 from kore_campaign_async.ingest.breaker import Breaker
 from kore_campaign_async.ingest.escaping import AS_ESCAPES
 from kore_campaign_async.ingest.files import RunFiles
-from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, TableSlice
 from kore_campaign_async.ingest.report import RUNNING, BudgetUse, IngestReport, Tally, timestamp
 from kore_campaign_async.ingest.screen import Screen
 from kore_campaign_async.ingest.sending import Ledger, Sender
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Source
 from kore_campaign_async.pace import Pace
+from kore_campaign_async.redaction import masked, without_words
 
 T = TypeVar("T")
 
@@ -261,8 +261,10 @@ class Run:
                         self._stop(self.screen.question.failed)
                     self._mark()
         except SourceError as error:
+            self._say_failed(error)
             self._stopped_because = self._stopped_because or str(error)
         except Exception as error:  # noqa: BLE001  a caller's iterable may raise whatever it likes
+            self._say_failed(error)
             failed = f"the source failed behind row {self.tally.read}: {type(error).__name__}: {error}"
             self._stopped_because = self._stopped_because or failed
         self._take_the_rest()
@@ -276,7 +278,7 @@ class Run:
         look, self.first_look = self.first_look, None
         for warning in look(part) if look is not None else ():
             self.notices = (*self.notices, warning)
-            logger.warning(warning)
+            logger.warning("run %s: its report has a notice on the first rows", self.run_id)
 
     async def _handed_over(self) -> None:
         """Wait until little is left of what was read: the next slice is read meanwhile, and no more than that."""
@@ -454,7 +456,7 @@ class Run:
         self._stopped_because = self._stopped_because or because
         if not self._stopping:
             self._stopping = True
-            logger.info("run %s stops: %s", self.run_id, masked(because))
+            logger.info("run %s stops%s", self.run_id, ": cancelled" if because == _CANCELLED else "")
             if self.screen.question is not None:
                 self.screen.question.is_over = True
             if self._waiting is not None and not self._reads_on:
@@ -505,10 +507,10 @@ class Run:
         )
         try:
             self._progress(now)
-        except Exception:
+        except Exception as error:  # noqa: BLE001  logged without its words
             # Who can't show progress must not cost the run its account.
             self._progress = None
-            logger.exception("the progress callback failed, and is not called again")
+            logger.error("the progress callback failed, and is not called again: %s", without_words(error))  # noqa: TRY400  a traceback holds words
 
     def _seconds_left(self, seconds: float, fraction: float | None) -> float | None:
         """By how far it has come so far, and by the plan, since the first calls of a window don't wait."""
@@ -566,7 +568,13 @@ class Run:
     def _cant_write(self, error: OSError) -> None:
         assert self.files is not None  # noqa: S101  who writes
         self._unwritten = f"the outcome files in {self.files.directory} can't be written: {error.strerror}"
+        logger.warning("run %s: the outcome files can't be written: %s", self.run_id, without_words(error))
         self._stop(self._unwritten)
+
+    def _say_failed(self, error: Exception) -> None:
+        logger.warning(
+            "run %s: the source failed behind row %d: %s", self.run_id, self.tally.read, without_words(error)
+        )
 
     def _say_begun(self) -> None:
         logger.info(
@@ -609,14 +617,12 @@ class Run:
         )
 
     def _say_ended(self, report: IngestReport) -> None:
-        because = "" if report.stopped_because is None else f": {report.stopped_because}"
         logger.log(
             logging.INFO if report.stopped_because is None else logging.WARNING,
-            "run %s %s after %.1f s%s; %s",
+            "run %s %s after %.1f s; %s",
             self.run_id,
             report.state,
             report.seconds,
-            because,
             ", ".join(f"{count} {state}" for state, count in asdict(report.counts).items()),
         )
         if self.client.hooks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -14,6 +15,9 @@ from kore_campaign_async.ingest.normalise import Normaliser, Sorted
 from kore_campaign_async.ingest.records import SENT_BEFORE, Batch, Record, Settled, Slice, State, TableSlice
 from kore_campaign_async.ingest.resume_ranges import Known, range_from, range_of
 from kore_campaign_async.ingest.screening import BarredLists
+from kore_campaign_async.redaction import without_words
+
+logger = logging.getLogger("kore_campaign_async.runs")
 
 
 class Seen(Protocol):
@@ -58,6 +62,7 @@ class Question:
                 answers.append(bool(answer))
         except Exception as error:  # noqa: BLE001  the caller's own function may raise whatever it likes
             row = rows[len(answers)]
+            logger.warning("do_not_contact failed at row %d: %s", row, without_words(error))
             self.failed = f"do_not_contact failed at row {row}: {type(error).__name__}: {error}"
             self.is_over = True
             return None

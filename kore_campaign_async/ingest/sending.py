@@ -29,6 +29,7 @@ from kore_campaign_async.errors import (
     SharedRateError,
     ThrottledError,
     UnauthorizedError,
+    named,
 )
 from kore_campaign_async.ingest.breaker import BATCHES, Breaker
 from kore_campaign_async.ingest.records import Batch, Settled, State
@@ -237,14 +238,12 @@ class Sender:
                     self._count(place, way, error, isolating=isolating)
                 return
         await self._settle(batch, state, reason)
-        status = error.status if isinstance(error, CallError) else None
         logger.log(
             logging.DEBUG if isolating or isinstance(error, _ClosingError) else logging.WARNING,
-            "batch %d: %d contacts are %s: %s%s",
+            "batch %d: %d contacts are %s: %s",
             *_size(batch),
             state.value,
-            type(error).__name__,
-            "" if status is None else f" with status {status}",
+            named(error),
         )
         if isinstance(error, _ENDS_THE_RUN):
             self.stop = str(error)
@@ -292,6 +291,7 @@ class Sender:
             try:
                 await self.ledger.settle(self._number, state, reason)
             except RunDirectoryError as error:
+                logger.warning("batch %d: its end could not be journaled", batch.number)
                 self.stop = str(error)
 
     async def _call(self, batch: Batch) -> KoreCampaignError | None:

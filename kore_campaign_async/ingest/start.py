@@ -31,6 +31,7 @@ from kore_campaign_async.errors import (
     ContactListError,
     InvalidRequestError,
     RunDirectoryError,
+    named,
 )
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.batching import Batcher
@@ -672,8 +673,9 @@ class Start:
         notices = notices if plan is None else (*notices, *_too_many(plan))
         if files is not None and source.path is None:
             notices = (*notices, f"{source.name} can't be read again, so a run that stops can't be resumed")
-        for notice in dict.fromkeys((*reading, *notices)):
-            logger.info(notice)
+        if notices:
+            # They name columns and files, which may be a contact's.
+            logger.info("run %s: its report has notices on how its source is read: %d", run_id, len(notices))
         return Run(
             client=self.client,
             source=source,
@@ -878,7 +880,7 @@ async def _allows_duplicates(client: CampaignClient, one: ContactList) -> bool |
     except CallError as error:
         logger.warning(
             "whether the list drops duplicates can't be learnt (%s), so it counts as keeping them",
-            error.reason,
+            named(error),
         )
         return None
 

@@ -20,7 +20,6 @@ from attrs import define, field, frozen
 from kore_campaign_async.config import DoNotContact
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.barring import NO_NUMBER, Meanings, barred_numbers
-from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.matching import can_be_number_name
 from kore_campaign_async.ingest.normalise import Numbering, number_text_of
 from kore_campaign_async.ingest.phone_text import TypedText, is_e164, meanings_by_shape, read_typed
@@ -32,6 +31,7 @@ from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.opening import Input, open_source
 from kore_campaign_async.ingest.sources.scanning import scan
 from kore_campaign_async.ingest.sources.sheets import sheets_of
+from kore_campaign_async.redaction import masked
 
 T = TypeVar("T")
 

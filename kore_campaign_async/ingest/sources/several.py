@@ -12,13 +12,13 @@ from typing import Any, Final
 from attrs import evolve
 
 from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.matching import usual_field
 from kore_campaign_async.ingest.records import Broken, Cells, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import MANY_COLUMNS, Dialect, Source, cells_by_name, cells_of
 from kore_campaign_async.ingest.sources.blocks import in_thread
 from kore_campaign_async.ingest.sources.rows import RowSource
 from kore_campaign_async.ingest.sources.sheet_rows import SheetRows
+from kore_campaign_async.redaction import masked
 
 _SHOWN_FILES: Final = 3
 _SHOWN_COLUMNS: Final = 10

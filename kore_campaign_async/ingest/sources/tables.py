@@ -14,13 +14,13 @@ from typing import Any, Final
 import polars as pl
 
 from kore_campaign_async.errors import SourceError
-from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import Record, TableSlice
 from kore_campaign_async.ingest.sources.base import Dialect, one_ahead, written_by_a_run
 from kore_campaign_async.ingest.sources.blocks import in_thread
 from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.phone_like import holds_number
+from kore_campaign_async.redaction import masked
 
 _SLICE_ROWS: Final = 1 << 15
 # Up to here a float of so many bits holds every whole number, and no other one is rounded to it.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Final
 
-from kore_campaign_async.ingest.masking import masked
+from kore_campaign_async.redaction import masked
+
+#: How many characters of a name are shown, and of a sentence that others' words are in: it can be a whole file.
+NAMES: Final = 300
+SENTENCE: Final = 2000
 
 _LAST_DIGITS: Final = 3
 _MASK: Final = "•"
@@ -31,6 +36,21 @@ def legible(text: str, most: int, characters: int | None = None) -> str:
     if length > most or len(shown) > most:
         return f"{shown[:most]}… ({length:,} characters)"
     return shown
+
+
+def visible(text: str) -> str:
+    """A text in one line, whole: what steers a terminal or turns the direction of writing around is its escape."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def json_on_a_terminal(text: str) -> str:
+    """JSON with the same values, in which nothing steers a terminal."""
+    return "\n".join(line if line.isprintable() else _ascii_where_needed(line) for line in text.split("\n"))
+
+
+def _ascii_where_needed(line: str) -> str:
+    # What is not printable stands within its strings alone.
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
 
 
 def _shown(character: str) -> str:
