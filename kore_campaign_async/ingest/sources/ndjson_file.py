@@ -17,6 +17,7 @@ from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource
 from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
+from kore_campaign_async.ingest.sources.nesting import has_too_many_parts, is_line_too_nested
 
 
 class NdjsonFile(MappingSource):
@@ -83,8 +84,10 @@ class NdjsonFile(MappingSource):
 def record_of(line: str) -> Record:
     """Read a line as an object, or as what it is instead."""
     try:
-        value = wire.loads(line)
+        value = None if has_too_many_parts(line) else wire.loads(line)
     except (ValueError, TypeError):  # TypeError: bytes that were not UTF-8
+        value = None
+    if is_line_too_nested(line, value):
         value = None
     if isinstance(value, dict) and any(isinstance(one, float) for one in value.values()):
         value = _exactly(line)
@@ -95,7 +98,7 @@ def _exactly(line: str) -> Any:
     """Read with the stdlib, which keeps integers beyond 64 bits; orjson makes floats of them."""
     try:
         return json.loads(line, parse_float=_float)
-    except ValueError:  # more digits than Python reads
+    except (ValueError, RecursionError):  # more digits than Python reads, or a caller that stands deep itself
         return None
 
 

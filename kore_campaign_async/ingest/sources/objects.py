@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
-from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource, shown
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource, as_json, shown
+from kore_campaign_async.ingest.sources.nesting import is_too_nested, without_nested
 from kore_campaign_async.models import Contact
 
 _UNCHANGING: Final = frozenset({str, int, float, bool, bytes, type(None)})
@@ -88,7 +89,11 @@ def _record(item: Any) -> Record:
     try:
         return _mapped(item)
     except Exception:  # noqa: BLE001  a caller's own object may fail at anything; its row is what that costs
-        return Broken(BAD_ROW, shown(item))
+        return Broken(BAD_ROW, _shown(item))
+
+
+def _shown(item: Any) -> str:
+    return f"<{type(item).__name__}>" if is_too_nested(item) else shown(item)
 
 
 def _mapped(item: Any) -> Record:
@@ -100,13 +105,15 @@ def _mapped(item: Any) -> Record:
             return _kept(unstructured)
     elif isinstance(item, Mapping):
         return _kept(dict(item))
-    return Broken(BAD_ROW, shown(item))
+    return Broken(BAD_ROW, _shown(item))
 
 
-def _kept(record: dict[Any, Any]) -> dict[Any, Any]:
+def _kept(record: dict[Any, Any]) -> Record:
     """A record that shares nothing with its owner that could change."""
     if _UNCHANGING.issuperset(map(type, record.values())):
         return record
+    if is_too_nested(record):
+        return Broken(BAD_ROW, as_json(without_nested(record)))
     return {key: value if type(value) in _UNCHANGING else _copied(value) for key, value in record.items()}
 
 
