@@ -12,7 +12,7 @@ from typing import Any, Final
 MOST_LEVELS: Final = 100
 
 #: How many values, of all levels, a record has at most; a contact has 150.
-MOST_PARTS: Final = 10_000
+MOST_PARTS: Final = 2_000
 
 _NESTED: Final = (dict, list, tuple, set, frozenset)
 
