@@ -173,6 +173,7 @@ _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 def workbook(path: Path, sheet: str | Iterator[str], shared: str | Iterator[str] = "", members: int = 0) -> Path:
     """A workbook of one sheet, of this XML, with these shared strings and so many members more."""
+    shared = shared or f'<sst xmlns="{_MAIN}"/>'
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", _TYPES)
         relation = f'<Relationship Id="rId1" Type="{_OFFICE}/officeDocument" Target="xl/workbook.xml"/>'
