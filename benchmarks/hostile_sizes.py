@@ -205,7 +205,8 @@ def inline(text: object) -> str:
 
 def sheet_of(*rows: str) -> str:
     """A sheet of these rows behind a header and a contact."""
-    first = f"<row>{inline('phoneNumber')}</row><row>{inline(phone(1))}</row>"
+    names = "".join(map(inline, ("phoneNumber", "firstName", "uniqueId")))
+    first = f"<row>{names}</row><row>{inline(phone(1))}</row>"
     return f'<worksheet xmlns="{_MAIN}"><sheetData>{first}{"".join(rows)}</sheetData></worksheet>'
 
 

@@ -2,23 +2,139 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import AsyncIterator
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import polars as pl
 import pytest
 
-from kore_campaign_async import Contact
+from kore_campaign_async import Contact, SourceError
 from kore_campaign_async.ingest.records import TableSlice
 from kore_campaign_async.ingest.sources import opening, table_parts
 from kore_campaign_async.ingest.sources.ndjson_columns import table_of
 from kore_campaign_async.ingest.sources.ndjson_file import record_of
 from kore_campaign_async.ingest.sources.nesting import MOST_LEVELS, MOST_PARTS, is_too_nested
 from kore_campaign_async.ingest.sources.opening import open_source
+from kore_campaign_async.ingest.sources.xlsx_file import XlsxFile
 from tests.ingest.pushing import csv_of, number, outcome_files, push, scripted
+
+
+def benchmark() -> ModuleType:
+    """The benchmark itself: what it measures is what is held here."""
+    folder = Path(__file__).parents[2] / "benchmarks"
+    spec = importlib.util.spec_from_file_location("hostile_sizes", folder / "hostile_sizes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["hostile_sizes"] = module  # its classes look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+sizes = benchmark()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server that accepts everything, in a process of its own."""
+    server = Path(__file__).parents[2] / "benchmarks" / "server.py"
+    command = [sys.executable, str(server)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  our own server
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.kill()
+
+
+# Large workbooks and lines take a while to be made; `make bench` pushes them too.
+_CASES = {
+    "Parquet, 41 columns of equal strings": (0.1, "3,300 accepted of 3,300"),
+    "Parquet, one row group of empty cells": (0.1, "40,000 accepted of 40,000"),
+    "Arrow, one packed batch of empty cells": (0.1, "40,000 accepted of 40,000"),
+    "NDJSON of 149 columns": (0.05, "1,000 accepted of 1,000"),
+    "NDJSON of 100,000 levels": (0.02, "3,000 accepted of 3,003"),
+    "workbook, XFD1048576, lower case": (1.0, "needs more than 160 MB"),
+    "workbook, a shared string in many cells": (1.0, "needs more than 160 MB"),
+    "workbook, 20,000,000 shared strings": (0.2, "needs more than"),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process may map is limited on Linux")
+@pytest.mark.parametrize("case", _CASES)
+def test_what_is_small_where_it_lies_takes_little_where_it_is_read(case: str, url: str, tmp_path: Path) -> None:
+    """In a process that may map 2.5 GiB; the benchmark holds the stalls, which other tests make longer."""
+    scale, said = _CASES[case]
+    found = sizes.cost(case, url, tmp_path, scale)
+    assert said in found.said
+    assert max(found.peak_mb, found.reader_mb) < sizes.MOST_MB
+
+
+# Workbooks
+
+
+@pytest.mark.parametrize("spelt", sorted(set(sizes.FAR_CELLS) - {"row alone", "entities"}))
+async def test_a_cell_far_off_in_any_spelling_is_one_sentence(spelt: str, tmp_path: Path) -> None:
+    path = sizes.workbook(tmp_path / "a.xlsx", sizes.sheet_of(sizes.FAR_CELLS[spelt]))
+    said = f"{path} needs more than 160 MB of memory to be read: .* set KORE_WORKBOOK_MB to more megabytes"
+    async with scripted() as (api, client):
+        with pytest.raises(SourceError, match=said):
+            await push(client, path)
+        with pytest.raises(SourceError, match=said):
+            await push(client, [number(1)], suppress=(path,))
+    assert api.calls == []
+
+
+async def test_how_much_memory_a_workbook_may_take_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = f'<sst xmlns="{sizes._MAIN}"><si><t>{"x" * 100_000}</t></si></sst>'
+    rows = [f"<row>{sizes.inline(number(row))}<c t='s'><v>0</v></c></row>" for row in range(2000)]
+    path = sizes.workbook(tmp_path / "a.xlsx", sizes.sheet_of(*rows), shared)
+    with pytest.raises(SourceError, match=r"needs more than 160 MB"):
+        await open_source(path)
+    monkeypatch.setenv("KORE_WORKBOOK_MB", "1000")
+    source = await open_source(path)
+    try:
+        parts = [part async for part in source.slices()]
+    finally:
+        source.close()
+    assert sum(map(len, parts)) == 2001
+    assert {len(record[1]) for part in parts for record in part.records[1:]} <= {0, 1 << 16}  # type: ignore[union-attr,index]
+    for wrong in ("0", "-1", "1.5", "many", "²"):
+        monkeypatch.setenv("KORE_WORKBOOK_MB", wrong)
+        with pytest.raises(SourceError, match="must be a whole number of megabytes"):
+            await open_source(path)
+
+
+async def test_the_process_that_reads_a_workbook_ends_with_its_source(tmp_path: Path) -> None:
+    rows = (f"<row>{sizes.inline(number(row))}</row>" for row in range(30_000))
+    path = sizes.workbook(tmp_path / "a.xlsx", sizes.sheet_of(*rows))
+    source = await open_source(path)
+    assert isinstance(source, XlsxFile)
+    process = source._book._process
+    assert process is not None
+    assert process.poll() is None
+    async with aclosing(source.slices()) as slices:
+        await anext(slices)
+    source.close()
+    assert process.returncode is not None
+    source.close()
+
+
+async def test_a_python_that_does_not_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as in a program that is one file."""
+    path = sizes.workbook(tmp_path / "a.xlsx", sizes.sheet_of())
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    with pytest.raises(SourceError, match="does not run the reader of workbooks"):
+        await open_source(path)
+
+
+# Lines, and what a program gives
 
 
 def nested(levels: int, kind: str) -> Any:

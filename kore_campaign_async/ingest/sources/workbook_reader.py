@@ -133,7 +133,12 @@ def _checked(path: str) -> bool:
 
 
 def _cells(row: Sequence[Any]) -> tuple[Any, int]:
-    """A row as its cells and their characters; as the words of all of them where one has no text that is sure."""
+    """A row as its cells, or nothing where all are empty, and its characters.
+
+    A row in which a cell has no text that is sure, or that is too long, is told as its words.
+    """
+    if not any(value != "" for value in row):
+        return None, len(row)
     cells = [_as_text(value) for value in row]
     size = sum(len(cell) if isinstance(cell, str) else 20 for cell in cells)
     if None in cells or size > _ROW_CHARACTERS:

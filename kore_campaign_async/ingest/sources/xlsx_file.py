@@ -84,7 +84,9 @@ class XlsxFile(RowSource):
                 found.append(record)
         return found
 
-    def _record(self, row: list[str | list[str]] | dict[str, str]) -> list[str] | Broken | None:
+    def _record(self, row: list[str | list[str]] | dict[str, str] | None) -> list[str] | Broken | None:
+        if row is None:
+            return None
         if isinstance(row, dict):
             return Broken(BAD_VALUE, row["broken"])
         texts = [cell if isinstance(cell, str) else TypedText(*cell) for cell in row]
