@@ -52,6 +52,7 @@ _ABSENT: Final = "\0"
 RULES: Final = "2"
 
 _SHAPES_KEPT: Final = 1000
+_KEYS_KEPT: Final = 100_000
 
 # Up to here a float holds every whole number, and no other one is rounded to it.
 _EXACT: Final = float(1 << 53)
@@ -341,6 +342,7 @@ class Normaliser:
     room: int
     numbering: Numbering | None = None
     _shapes: dict[tuple[Any, ...], Shape | str] = field(factory=dict, init=False, repr=False)
+    _keys_kept: int = field(default=0, init=False, repr=False)
     _template: Template | None = field(default=None, init=False, repr=False)
 
     def sort(self, part: Slice) -> Sorted:
@@ -490,8 +492,9 @@ class Normaliser:
         if shape is None:
             shape = self._made_of(keys)
             # Records of ever new keys must not fill the memory.
-            if len(self._shapes) < _SHAPES_KEPT:
+            if len(self._shapes) < _SHAPES_KEPT and self._keys_kept < _KEYS_KEPT:
                 self._shapes[keys] = shape
+                self._keys_kept += len(keys)
         return shape
 
     def _made_of(self, keys: tuple[Any, ...]) -> Shape | str:

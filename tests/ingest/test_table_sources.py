@@ -13,7 +13,7 @@ import pytest
 from kore_campaign_async import BatchLimits, iter_outcomes, resume_ingest
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.columns import as_rows
-from kore_campaign_async.ingest.sources import tables
+from kore_campaign_async.ingest.sources import table_parts
 from kore_campaign_async.ingest.sources.opening import open_source
 from tests.ingest.pushing import FAIL, LIST, numbers, outcome_files, push, refuse, rows_in, scripted
 
@@ -94,7 +94,7 @@ async def test_a_column_that_is_no_text_is_refused_by_name(values: list[Any], sa
 
 async def test_floats_of_a_stream_are_refused_where_they_come(tmp_path: Path) -> None:
     """It can be read only once: what came before is accounted for."""
-    many = tables._SLICE_ROWS
+    many = table_parts.SLICE_ROWS
     frame = pl.DataFrame({"phone": numbers(many + 1), "score": [1.0] * many + [1.5]})
     async with scripted() as (api, client):
         report = await push(client, Stream(frame), run_dir=tmp_path / "run")

@@ -192,16 +192,17 @@ def mapping_cells(record: Record, column_map: Mapping[str, str] = MappingProxyTy
         return [""] * len(wire.CONTACT_FIELDS) + [record.text]
     assert isinstance(record, Mapping)  # noqa: S101  a source of mappings makes no lists
     known = {field_of(key, column_map): value for key, value in record.items() if isinstance(key, str)}
-    return [*(_cell(known.get(field)) for field in wire.CONTACT_FIELDS), _as_json(record)]
+    return [*(_cell(known.get(field)) for field in wire.CONTACT_FIELDS), as_json(record)]
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else _as_json(value)
+    return value if isinstance(value, str) else as_json(value)
 
 
-def _as_json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """A value as JSON, or its repr where it has no form in that."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # it has no form in JSON, such as text that is not Unicode

@@ -182,6 +182,11 @@ class LineCutter:
         return lines
 
     @property
+    def held(self) -> int:
+        """How many characters of a line it holds whose end has not come yet."""
+        return len(self._rest)
+
+    @property
     def is_between(self) -> bool:
         """Whether it stands between two lines, so that nothing it was given is left to be cut."""
         pending, _ = self._decoder.getstate()

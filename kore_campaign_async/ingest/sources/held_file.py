@@ -23,7 +23,8 @@ _PART_BYTES: Final = 1 << 18
 _DIGEST_BYTES: Final = 16
 # On most systems a process may have 1,024 files open, and its calls need some. Those beyond are opened each time.
 _MOST_HELD: Final = 256
-_DESCRIPTORS: Final = Path("/proc/self/fd")
+#: Where the system has paths of a process's own open files.
+DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
 class HeldFile:
@@ -67,7 +68,7 @@ class HeldFile:
     @property
     def path_for_libraries(self) -> Path:
         """A path that leads to this very file, whatever takes its name, where the system has such paths."""
-        held = _DESCRIPTORS / str(self._descriptor)
+        held = DESCRIPTORS / str(self._descriptor)
         return held if self._descriptor >= 0 and held.exists() else self.path
 
     def compare(self, place: int, part: bytes) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from attrs import evolve
 
@@ -16,7 +17,11 @@ from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource
-from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean
+from kore_campaign_async.ingest.sources.blocks import Blocks, LineCutter, are_clean, in_thread
+from kore_campaign_async.ingest.sources.csv_quotes import CELL_CHARACTERS
+from kore_campaign_async.ingest.sources.nesting import has_too_many_parts, is_line_too_nested
+
+_LONG_CHARACTERS: Final = 1 << 20
 
 
 class NdjsonFile(MappingSource):
@@ -45,12 +50,18 @@ class NdjsonFile(MappingSource):
                 if isinstance(data, TableSlice):
                     yield evolve(data, first=self._next_row(len(data)))
                     continue
-                for part in self._of_lines(self._cutter.feed(data)):
+                for part in await self._cut(partial(self._cutter.feed, data)):
                     yield part
                     await asyncio.sleep(0)
-        for part in self._of_lines(self._cutter.flush()):
+        for part in await self._cut(self._cutter.flush):
             yield part
             await asyncio.sleep(0)
+
+    async def _cut(self, lines: Callable[[], list[str]]) -> Iterable[Slice]:
+        """The slices of the next lines, made in a thread where one of them is of megabytes."""
+        if self._cutter.held <= _LONG_CHARACTERS:
+            return self._of_lines(lines())
+        return await in_thread(lambda: list(self._of_lines(lines())))
 
     async def _ranges(self) -> AsyncGenerator[bytes | TableSlice, None]:
         """Yield what the file holds, as bytes, or as tables whose rows are not numbered yet."""
@@ -83,19 +94,21 @@ class NdjsonFile(MappingSource):
 def record_of(line: str) -> Record:
     """Read a line as an object, or as what it is instead."""
     try:
-        value = wire.loads(line)
+        value = None if has_too_many_parts(line) else wire.loads(line)
     except (ValueError, TypeError):  # TypeError: bytes that were not UTF-8
+        value = None
+    if is_line_too_nested(line, value):
         value = None
     if isinstance(value, dict) and any(isinstance(one, float) for one in value.values()):
         value = _exactly(line)
-    return value if isinstance(value, dict) else Broken(BAD_ROW, line.rstrip("\r\n"))
+    return value if isinstance(value, dict) else Broken(BAD_ROW, line[:CELL_CHARACTERS].rstrip("\r\n"))
 
 
 def _exactly(line: str) -> Any:
     """Read with the stdlib, which keeps integers beyond 64 bits; orjson makes floats of them."""
     try:
         return json.loads(line, parse_float=_float)
-    except ValueError:  # more digits than Python reads
+    except (ValueError, RecursionError):  # more digits than Python reads, or a caller that stands deep itself
         return None
 
 

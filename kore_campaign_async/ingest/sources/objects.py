@@ -6,14 +6,17 @@ import asyncio
 import copy
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence, Sized
 from contextlib import aclosing
-from itertools import islice
 from typing import Any, Final
 
 from kore_campaign_async import wire
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
-from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource, shown
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource, as_json, shown
+from kore_campaign_async.ingest.sources.nesting import is_too_nested, without_nested
 from kore_campaign_async.models import Contact
 
+# What a slice takes of values and characters, or one record: wide or long ones would hold up the event loop.
+_SLICE_VALUES: Final = 10_000
+_SLICE_CHARACTERS: Final = 1 << 20
 _UNCHANGING: Final = frozenset({str, int, float, bool, bytes, type(None)})
 
 
@@ -30,6 +33,7 @@ class Objects(MappingSource):
         self._total = len(items) if isinstance(items, Sized) else 0
         self._read = 0
         self._part: list[Record] = []
+        self._values = self._characters = 0
 
     async def open(self) -> None:
         """Nothing is read yet: an iterable may be empty."""
@@ -50,7 +54,10 @@ class Objects(MappingSource):
     async def _filled(self, items: Iterable[Any]) -> AsyncGenerator[None, None]:
         iterator = map(_record, items)
         while True:
-            self._part.extend(islice(iterator, SLICE_RECORDS))
+            for record in iterator:
+                self._part.append(record)
+                if self._is_full(record):
+                    break
             if not self._part:
                 return
             yield
@@ -59,12 +66,27 @@ class Objects(MappingSource):
     async def _filled_async(self) -> AsyncGenerator[None, None]:
         assert isinstance(self._items, AsyncIterable)  # noqa: S101  chosen by this
         async for item in self._items:
-            self._part.append(_record(item))
-            if len(self._part) == SLICE_RECORDS:
+            record = _record(item)
+            self._part.append(record)
+            if self._is_full(record):
                 yield
                 await asyncio.sleep(0)
         if self._part:
             yield
+
+    def _is_full(self, record: Record) -> bool:
+        """Whether the part is a slice, now that this record is in it."""
+        if isinstance(record, dict):
+            self._values += len(record)
+            try:
+                self._characters += sum(map(len, record.values()))
+            except TypeError:  # not all of them are texts
+                self._characters += sum(len(value) for value in record.values() if isinstance(value, str | bytes))
+        elif isinstance(record, Broken):
+            self._characters += len(record.text)
+        return (
+            len(self._part) >= SLICE_RECORDS or self._values >= _SLICE_VALUES or self._characters >= _SLICE_CHARACTERS
+        )
 
     def _slice(self) -> Slice:
         first = self._read + 1
@@ -73,6 +95,7 @@ class Objects(MappingSource):
     def rest(self) -> Sequence[Record]:
         """What was taken from the iterable since the last slice."""
         part, self._part = self._part, []
+        self._values = self._characters = 0
         self._read += len(part)
         return part
 
@@ -88,7 +111,11 @@ def _record(item: Any) -> Record:
     try:
         return _mapped(item)
     except Exception:  # noqa: BLE001  a caller's own object may fail at anything; its row is what that costs
-        return Broken(BAD_ROW, shown(item))
+        return Broken(BAD_ROW, _shown(item))
+
+
+def _shown(item: Any) -> str:
+    return f"<{type(item).__name__}>" if is_too_nested(item) else shown(item)
 
 
 def _mapped(item: Any) -> Record:
@@ -100,13 +127,15 @@ def _mapped(item: Any) -> Record:
             return _kept(unstructured)
     elif isinstance(item, Mapping):
         return _kept(dict(item))
-    return Broken(BAD_ROW, shown(item))
+    return Broken(BAD_ROW, _shown(item))
 
 
-def _kept(record: dict[Any, Any]) -> dict[Any, Any]:
+def _kept(record: dict[Any, Any]) -> Record:
     """A record that shares nothing with its owner that could change."""
     if _UNCHANGING.issuperset(map(type, record.values())):
         return record
+    if is_too_nested(record):
+        return Broken(BAD_ROW, as_json(without_nested(record)))
     return {key: value if type(value) in _UNCHANGING else _copied(value) for key, value in record.items()}
 
 

@@ -28,6 +28,7 @@ from kore_campaign_async.ingest.sources.base import (
     written_by_a_run,
 )
 from kore_campaign_async.ingest.sources.blocks import in_thread
+from kore_campaign_async.ingest.sources.nesting import has_too_many_parts, is_line_too_nested
 from kore_campaign_async.ingest.sources.phone_like import holds_number, only_number
 from kore_campaign_async.ingest.sources.sheet_rows import SheetRows
 
@@ -246,11 +247,13 @@ def _unpacked(cells: list[str] | Broken, column_map: Mapping[str, str]) -> Recor
     if isinstance(cells, Broken):
         return cells
     padded = cells + [""] * (len(MAPPING_COLUMNS) - len(cells))
+    if has_too_many_parts(padded[-1]):
+        return Broken(BAD_ROW, padded[-1])
     try:
         record = wire.loads(padded[-1]) if padded[-1] else {}
     except (ValueError, TypeError):
         record = _spelt_otherwise(padded[-1])
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or is_line_too_nested(padded[-1], record):
         return Broken(BAD_ROW, padded[-1])
     known = {name: cell for name, cell in zip(wire.CONTACT_FIELDS, padded, strict=False) if cell}
     if not known:

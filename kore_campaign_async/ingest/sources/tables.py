@@ -18,11 +18,12 @@ from kore_campaign_async.ingest.phone_text import TypedText
 from kore_campaign_async.ingest.records import Record, TableSlice
 from kore_campaign_async.ingest.sources.base import Dialect, one_ahead, written_by_a_run
 from kore_campaign_async.ingest.sources.blocks import in_thread
+from kore_campaign_async.ingest.sources.csv_quotes import CELL_CHARACTERS
 from kore_campaign_async.ingest.sources.held_file import HeldFile
 from kore_campaign_async.ingest.sources.phone_like import holds_number
+from kore_campaign_async.ingest.sources.table_parts import SLICE_ROWS, frames_of, frames_of_file, slices_of
 from kore_campaign_async.redaction import masked
 
-_SLICE_ROWS: Final = 1 << 15
 # Up to here a float of so many bits holds every whole number, and no other one is rounded to it.
 _EXACT: Final = {"Float64": float(1 << 53), "Float32": float(1 << 24), "Float16": float(1 << 11)}
 _SECONDS: Final = "%H:%M:%S%.f"
@@ -35,13 +36,21 @@ class Tables:
         given: the table, all of it or not computed yet.
         name: how reports name it.
         held: the file that it is read from.
+        by_columns: whether a file that is large is read column by column.
     """
 
     yields_tables = True
     dialects: tuple[Dialect, ...] = (Dialect(),)
     implied_map: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, given: pl.DataFrame | pl.LazyFrame, name: str, held: HeldFile | None = None) -> None:
+    def __init__(
+        self,
+        given: pl.DataFrame | pl.LazyFrame,
+        name: str,
+        held: HeldFile | None = None,
+        *,
+        by_columns: bool = False,
+    ) -> None:
         self.name = name
         self.path: Path | None = None if held is None else held.path
         self._held = held
@@ -49,6 +58,7 @@ class Tables:
         self.columns: tuple[str, ...] = ()
         self.notices: tuple[str, ...] = ()
         self._given = given
+        self._by_columns = by_columns
         self._schema = pl.Schema()
         self.total = len(given) if isinstance(given, pl.DataFrame) else None
         self._read = 0
@@ -77,9 +87,9 @@ class Tables:
                 )
         if self.path is not None:
             self.total = await self._reading(lambda: self._given.lazy().select(pl.len()).collect().item())
-        floats = [name for name in self.columns if self._schema[name].is_float()]
+        floats = [index for index, kind in enumerate(self._schema.dtypes()) if index >= self._drop and kind.is_float()]
         if floats and (self.path is not None or isinstance(self._given, pl.DataFrame)):
-            await self._reading(lambda: self._check(self._given.lazy().select(floats).collect()))
+            await self._reading(lambda: self._check_all(floats))
 
     def slices(self) -> AsyncGenerator[TableSlice, None]:
         """Yield the table in parts."""
@@ -104,19 +114,27 @@ class Tables:
         return [TypedText(cell) if index in self._typed else cell for index, cell in enumerate(row)]
 
     def _parts(self) -> Iterator[pl.DataFrame]:
-        if isinstance(self._given, pl.DataFrame):
-            frames: Iterator[pl.DataFrame] = iter((self._given,))
-        else:
-            frames = self._given.collect_batches(chunk_size=_SLICE_ROWS, maintain_order=True)
-        for frame in frames:
-            for begin in range(0, len(frame), _SLICE_ROWS):
-                part = frame.slice(begin, _SLICE_ROWS)
+        for frame in self._frames():
+            for part in slices_of(frame):
                 self._check(part)
                 # By position: a name can be empty, or look like a pattern.
                 yield part.select(
-                    _as_text(pl.nth(self._drop + index), self._schema[name]).alias(str(index))
+                    _as_text(pl.nth(self._drop + index), self._schema[name]).str.head(CELL_CHARACTERS).alias(str(index))
                     for index, name in enumerate(self.columns)
                 )
+
+    def _frames(self, columns: Sequence[int] | None = None) -> Iterator[pl.DataFrame]:
+        """All of it, or the columns at these indices, in parts."""
+        given = self._given if columns is None else self._given.select(map(pl.nth, columns))
+        if isinstance(given, pl.DataFrame):
+            return frames_of(given)
+        if self._held is not None:
+            return frames_of_file(given, self.total or 0, by_columns=self._by_columns)
+        return iter(given.collect_batches(chunk_size=SLICE_ROWS, maintain_order=True))
+
+    def _check_all(self, columns: Sequence[int]) -> None:
+        for frame in self._frames(columns):
+            self._check(frame)
 
     def _check(self, frame: pl.DataFrame) -> None:
         """Refuse a column of floats that are not all whole numbers."""
@@ -192,7 +210,9 @@ def _as_text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
 def table_file(held: HeldFile, kind: str) -> Tables:
     """A Parquet or Arrow file."""
     path = held.path_for_libraries
-    return Tables(pl.scan_parquet(path) if kind == "Parquet" else pl.scan_ipc(path), str(held.path), held)
+    if kind == "Parquet":
+        return Tables(pl.scan_parquet(path), str(held.path), held)
+    return Tables(pl.scan_ipc(path), str(held.path), held, by_columns=True)
 
 
 def table_of_object(given: Any) -> Tables:
