@@ -190,10 +190,13 @@ class Hooks:
         for place, hook in enumerate(self._hooks):
             try:
                 called(hook, event)
-            except CallbackError:
+            except CallbackError as error:
                 # Once loudly: what fails for one event mostly fails for all.
                 level = logging.DEBUG if place in self._failed else logging.ERROR
                 self._failed.add(place)
                 logger.log(
-                    level, "a hook failed at %s, and the call or run goes on", type(event).__name__, exc_info=True
+                    level,
+                    "a hook failed at %s, and the call or run goes on",
+                    type(event).__name__,
+                    exc_info=error.raised,
                 )

@@ -12,6 +12,7 @@ import logging
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
 from typing import Final, Self
 
 from kore_campaign_async.callbacks import described
@@ -63,17 +64,16 @@ class OutcomeStream:
         while (outcome := next(self._rows, None)) is None:
             if self._over:
                 raise StopAsyncIteration
-            if self._run is None:
-                self._begin()
+            run = self._run if self._run is not None else self._begin()
             try:
-                group = await self._next_group()
+                group = await self._next_group(run)
             except asyncio.CancelledError:
                 await self.aclose()
                 raise
-            if group is None:
-                self._end()
-            else:
-                self._rows = _outcomes(*group)
+            if group is not None:
+                self._rows = chain(self._rows, _outcomes(*group))
+            elif not self._over:
+                self._end(run)
         return outcome
 
     async def __aenter__(self) -> Self:
@@ -95,33 +95,32 @@ class OutcomeStream:
         if not run.cancelled() and isinstance(error := run.result(), KeyboardInterrupt | SystemExit):
             raise error
 
-    def _begin(self) -> None:
+    def _begin(self) -> _RunTask:
         # Neither the run nor its end knows the stream, so that the stream is let go where nobody iterates it any more.
         self._run = run = asyncio.ensure_future(_executed(self._start, self._groups))
         _running.add(run)
         run.add_done_callback(_running.discard)
         self._left = weakref.finalize(self, _stop, asyncio.get_running_loop(), run)
         self._left.atexit = False
+        return run
 
     def _let_go(self) -> None:
         if self._left is not None:
             self._left.detach()
 
-    async def _next_group(self) -> tuple[Source, Settled] | None:
+    async def _next_group(self, run: _RunTask) -> tuple[Source, Settled] | None:
         """What is settled next; None once the run is over."""
-        assert self._run is not None  # noqa: S101  it has begun
         getting = asyncio.ensure_future(self._groups.get())
         try:
-            await asyncio.wait((getting, self._run), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((getting, run), return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not getting.done():
                 getting.cancel()
         return getting.result() if getting.done() else None
 
-    def _end(self) -> None:
+    def _end(self, run: _RunTask) -> None:
         """Take the report, or raise what the run ended in."""
-        run, self._run, self._over = self._run, None, True
-        assert run is not None  # noqa: S101  it is over
+        self._run, self._over = None, True
         self._let_go()
         came_to = run.result()
         if isinstance(came_to, BaseException):

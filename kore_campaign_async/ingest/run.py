@@ -522,10 +522,10 @@ class Run:
         )
         try:
             called(self._progress, now)
-        except CallbackError:
+        except CallbackError as error:
             # A failing progress callback must not abort the run.
             self._progress = None
-            logger.exception("the progress callback failed, and is not called again")
+            logger.exception("the progress callback failed, and is not called again", exc_info=error.raised)
 
     def _seconds_left(self, seconds: float, fraction: float | None) -> float | None:
         """By how far it has come so far, and by the plan, since the first calls of a window don't wait."""
