@@ -55,10 +55,10 @@ if typing.TYPE_CHECKING:
     )
     from kore_campaign_async.hooks import AttemptEnded, BatchSettled, CallEnded, RunEnded, RunStarted
     from kore_campaign_async.ingest.amend import amend_ingest
+    from kore_campaign_async.ingest.outcome_stream import OutcomeStream
     from kore_campaign_async.ingest.records import Outcome, State
     from kore_campaign_async.ingest.report import BarredUse, BudgetUse, Calls, Counts, IngestReport
     from kore_campaign_async.ingest.start import (
-        OutcomeStream,
         ingest_contacts,
         iter_outcomes,
         resume_ingest,
@@ -203,7 +203,7 @@ _HOMES = {
     "NotFoundError": "errors",
     "NotSentError": "errors",
     "Outcome": "ingest.records",
-    "OutcomeStream": "ingest.start",
+    "OutcomeStream": "ingest.outcome_stream",
     "PayloadTooLargeError": "errors",
     "Plan": "config",
     "Progress": "config",

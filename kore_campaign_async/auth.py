@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import inspect
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NoReturn, Protocol, runtime_checkable
+from typing import Any, Final, NoReturn, Protocol, TypeVar, runtime_checkable
 
 from kore_campaign_async import wire
+from kore_campaign_async.callbacks import CallbackError, awaited
 from kore_campaign_async.errors import CredentialsError
+
+T = TypeVar("T")
 
 ALGORITHMS: Final = ("HS256", "HS384", "HS512", "RS256", "RS512")
 _MASK: Final = "***"
@@ -255,22 +259,60 @@ class _CallableCredentials(_Guarded):
 
     async def token(self) -> Token:
         """Ask the function; whatever it fails at is the cause of a CredentialsError."""
-        try:
-            return Token(await self._function())
-        except CredentialsError:
-            raise
-        except Exception as error:
-            raise CredentialsError(f"the function for tokens failed: {type(error).__name__}") from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-        raise CredentialsError("the function for tokens was cancelled from within")
+        return Token(await _asked("the function for tokens", self._function))
 
     async def renew(self, rejected: Token) -> bool:
         """Tell that the function can be asked again."""
         del rejected
         return True
+
+
+class _ForeignCredentials(_Guarded):
+    """Credentials of another class than ours, whose methods may raise whatever they like."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, given: Credentials) -> None:
+        self._given = given
+
+    async def token(self) -> Token:
+        """Ask for the token; whatever that fails at is the cause of a CredentialsError."""
+        token = await _asked("the credentials", self._given.token)
+        if not isinstance(token, Token):
+            raise CredentialsError(f"the credentials gave a {type(token).__name__}, not a Token")
+        return token
+
+    async def renew(self, rejected: Token) -> bool:
+        """Ask whether there is another one."""
+        return await _asked("the credentials", functools.partial(self._renewed, rejected))
+
+    async def _renewed(self, rejected: Token) -> bool:
+        return bool(await self._given.renew(rejected))
+
+
+async def _asked(who: str, work: Callable[[], Awaitable[T]]) -> T:
+    """Await what a program's own code makes of credentials; CredentialsError for whatever it raises.
+
+    Its words are left out: they can hold the secret.
+    """
+    try:
+        return await awaited(work)
+    except CallbackError as error:
+        raised = error.raised
+    try:
+        if isinstance(raised, CredentialsError):
+            raise raised
+        if isinstance(raised, asyncio.CancelledError):
+            raise CredentialsError(f"{who} was cancelled from within")
+        raise CredentialsError(f"{who} failed: {type(raised).__name__}") from raised
+    finally:
+        del raised  # its words can be the secret, and tracebacks can show a frame's locals
+
+
+def guarded(credentials: Credentials) -> Credentials:
+    """The same; those of another class than ours then fail with nothing but a CredentialsError."""
+    ours = type(credentials) in {JwtCredentials, StaticToken, _CallableCredentials}
+    return credentials if ours else _ForeignCredentials(credentials)
 
 
 def as_credentials(given: Credentials | Callable[[], Awaitable[str]]) -> Credentials:

@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 from attrs import define, field, frozen
 
 from kore_campaign_async import wire
-from kore_campaign_async.auth import Credentials, Token, as_credentials
+from kore_campaign_async.auth import Credentials, Token, as_credentials, guarded
 from kore_campaign_async.budget import Budget, Clock, Shared, Sleep, Slot
 from kore_campaign_async.config import (
     DEFAULT_RATE,
@@ -179,7 +179,7 @@ class CampaignClient:
         try:
             self._app_id = envelope.checked_id(app_id, "application id")
             self._account_id = envelope.checked_id(account_id, "account id")
-            self._credentials = as_credentials(credentials)
+            self._credentials = guarded(as_credentials(credentials))
             base = base_url(host)
             through = network if network is not None else Network()
             trusting = ssl_context_of(through)

@@ -162,6 +162,10 @@ class NewList:
     allow_duplicates: bool = False
 
 
+def _own_dict(given: Mapping[str, str]) -> dict[str, str]:
+    return dict(given)
+
+
 def _texts(given: Iterable[str]) -> tuple[str, ...]:
     return tuple(given)
 
@@ -385,7 +389,7 @@ class IngestOptions:
     suppress_sheets: tuple[str, ...] = field(default=(), converter=_names)
     allow_empty_suppress: bool = False
     do_not_contact: DoNotContact | None = field(default=None, repr=False, validator=_do_not_contact)
-    column_map: Mapping[str, str] = field(factory=dict)
+    column_map: Mapping[str, str] = field(factory=dict, converter=_own_dict)
     grace_seconds: float = field(default=10.0, validator=_not_negative)
     create: NewList | None = None
     dry_run: bool = False

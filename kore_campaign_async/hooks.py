@@ -5,13 +5,14 @@ No event holds a contact, a phone number, a body, a token or the server's words.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Literal
 
 from attrs import frozen
 
+from kore_campaign_async.callbacks import CallbackError, called, holding_interrupts, interrupts
 from kore_campaign_async.errors import CallOutcome, InvalidRequestError
 from kore_campaign_async.redaction import without_words
 
@@ -163,6 +164,9 @@ Hook = Callable[[Event], None]
 class Hooks:
     """Tells events to hooks. A hook that fails is logged and told the next event all the same: no run stops for it.
 
+    KeyboardInterrupt and SystemExit stop a run in order, and are raised at its end; of a call that belongs to no run
+    they are raised once all hooks are told.
+
     Raises:
         InvalidRequestError: these are no hooks.
     """
@@ -180,11 +184,14 @@ class Hooks:
 
     def tell(self, event: Event) -> None:
         """Tell an event to every hook."""
+        with holding_interrupts() if interrupts() is None else nullcontext():
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
         for place, hook in enumerate(self._hooks):
             try:
-                hook(event)
-            # Nothing awaits here, so that what is cancelled is the hook's own.
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  logged without its words
+                called(hook, event)
+            except CallbackError as error:
                 # Once loudly: what fails for one event mostly fails for all.
                 level = logging.DEBUG if place in self._failed else logging.ERROR
                 self._failed.add(place)
@@ -192,5 +199,5 @@ class Hooks:
                     level,
                     "a hook failed at %s, and the call or run goes on: %s",
                     type(event).__name__,
-                    without_words(error),
+                    without_words(error.raised),
                 )

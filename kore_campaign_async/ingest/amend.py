@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import evolve
 
+from kore_campaign_async.callbacks import holding_interrupts
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import DoNotContact, Files, IngestOptions, Progress
 from kore_campaign_async.errors import RunDirectoryError, SourceError
@@ -127,7 +128,8 @@ async def amend(
         start = Start(client, Files(copies), settings["contact_list"], chosen, new, None, shell)
         start.origin, start.own = origin, tuple(copy.name for copy in copies)
         try:
-            return await start.push()
+            with holding_interrupts():
+                return await start.push()
         except SourceError as error:
             raise SourceError(_in_words_of(str(error), dict(zip(map(str, copies), named, strict=True)))) from None
         finally:

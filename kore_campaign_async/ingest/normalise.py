@@ -224,21 +224,23 @@ def _is_clean(text: str) -> bool:
 
 def text_of(value: Any) -> str | None:
     """The text that a mapping's value travels as: "" for null; None if it can't travel."""
-    if isinstance(value, str):
-        return value if type(value) is not TypedText else None
+    # By its type alone: a value of the program's own class may fail at anything that it is asked.
+    kind = type(value)
+    if issubclass(kind, str):
+        return value if kind is not TypedText else None
     if value is None:
         return ""
-    if isinstance(value, bool):
+    if kind is bool:
         return "true" if value else "false"
     try:
-        return str(int(value)) if isinstance(value, int) else None
+        return str(int(value)) if issubclass(kind, int) else None
     except ValueError:  # more digits than Python writes
         return None
 
 
 def number_text_of(value: Any) -> str | None:
     """The same for the value that is the number: floats are taken too where they are whole and hold all digits."""
-    if isinstance(value, float):
+    if issubclass(type(value), float):
         return str(int(value)) if value.is_integer() and abs(value) < _EXACT else None
     return text_of(value) if type(value) is not TypedText else read_typed(value)[0] or None
 

@@ -20,6 +20,7 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import asdict, define, evolve, field
 
 from kore_campaign_async.budget import possible_calls
+from kore_campaign_async.callbacks import CallbackError, called, contained, described, interrupts
 from kore_campaign_async.client import Attempt, CampaignClient
 from kore_campaign_async.config import IngestOptions, Plan, Progress
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError, SourceError
@@ -31,7 +32,7 @@ from kore_campaign_async.ingest.records import Batch, Settled, Slice, State, Tab
 from kore_campaign_async.ingest.report import RUNNING, BudgetUse, IngestReport, Tally, timestamp
 from kore_campaign_async.ingest.screen import Screen
 from kore_campaign_async.ingest.sending import Ledger, Sender
-from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Source
+from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Source, next_or_none
 from kore_campaign_async.pace import Pace
 from kore_campaign_async.redaction import masked, without_words
 
@@ -114,6 +115,7 @@ class Run:
     _giver: asyncio.Task[None] = field(init=False)
     _sending: dict[Sender, asyncio.Task[None]] = field(factory=dict, init=False)
     _waiting: asyncio.Task[Slice | TableSlice | None] | None = field(default=None, init=False)
+    _handing_out: asyncio.Task[None] | None = field(default=None, init=False)
     _senders: list[Sender] = field(init=False)
     _pace: Pace = field(init=False)
     _batches: _Belt[Batch | None] = field(init=False)
@@ -163,6 +165,9 @@ class Run:
         Cancelling it stops the run in order: no call goes out any more, those in flight may still take
         `grace_seconds`, and what is on its way is settled. Cancelling it again cuts the calls off.
         """
+        if (held := interrupts()) is not None:
+            loop = asyncio.get_running_loop()
+            held.on_raised = lambda why: loop.call_soon_threadsafe(self._stop, why)
         self._say_begun()
         cancelled = False
         try:
@@ -180,7 +185,7 @@ class Run:
             self._settle_the_rest()
             await self._save(final=True)
             raise
-        if pipeline.exception() is not None:
+        if pipeline.cancelled() or pipeline.exception() is not None:
             # A fault of this package or of a caller's own class: no failure of a call comes this way.
             self._stop("an error of this program")
             self._settle_the_rest()
@@ -204,12 +209,13 @@ class Run:
     async def _pipeline(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                self._reader = group.create_task(self._read())
-                self._giver = group.create_task(self._give())
-                group.create_task(self._record())
+                # A part that ended in a cancellation of its own would be no failure to the group, which waits on.
+                self._reader = group.create_task(contained(self._read))
+                self._giver = group.create_task(contained(self._give))
+                group.create_task(contained(self._record))
                 async with asyncio.TaskGroup() as senders:
                     for sender, sent_out in zip(self._senders, self._sent_out, strict=True):
-                        self._sending[sender] = senders.create_task(self._send(sender, sent_out))
+                        self._sending[sender] = senders.create_task(contained(partial(self._send, sender, sent_out)))
                 await asyncio.wait((self._reader,))  # it may read on alone
                 await self._outcomes.put(None)
         except BaseExceptionGroup as group_error:
@@ -227,6 +233,8 @@ class Run:
             self._reader.cancel()
         self._giver.cancel()
         self._has_given.set()
+        if self._handing_out is not None:
+            self._handing_out.cancel()  # who takes outcomes may do so no more
         for sender, task in self._sending.items():
             sender.closing = True
             if not sender.is_calling:
@@ -265,8 +273,8 @@ class Run:
             self._stopped_because = self._stopped_because or str(error)
         except Exception as error:  # noqa: BLE001  a caller's iterable may raise whatever it likes
             self._say_failed(error)
-            failed = f"the source failed behind row {self.tally.read}: {type(error).__name__}: {error}"
-            self._stopped_because = self._stopped_because or failed
+            why = f"the source failed behind row {self.tally.read}: {described(error)}"
+            self._stopped_because = self._stopped_because or why
         self._take_the_rest()
         self._mark()
         if self._winding_down:
@@ -318,7 +326,7 @@ class Run:
         """The next slice; None at the end, or when the run stops, also while a slow source is waited for."""
         if self._stopping and not self._reads_on:
             return None
-        self._waiting = waiting = asyncio.create_task(_next_or_none(slices))
+        self._waiting = waiting = asyncio.create_task(next_or_none(slices))
         try:
             await asyncio.wait((waiting,))
         except asyncio.CancelledError:
@@ -330,8 +338,6 @@ class Run:
         finally:
             self._waiting = None
         if waiting.cancelled():
-            if self._stopped_because is None:
-                raise SourceError("the source was cancelled from within")
             return None
         self._exhausted = waiting.exception() is None and waiting.result() is None
         return waiting.result()
@@ -419,14 +425,25 @@ class Run:
                 self._count_doubts(settled)
                 if self._is_through(final=False):
                     await self._save(final=False)
-            if self.sink is not None:
-                await self.sink(self.source, settled)
+            if self.sink is not None and not self._winding_down:
+                await self._hand_out(self.sink, settled)
             now = time.monotonic()
             if now >= self._shown_at + _PROGRESS_SECONDS:
                 self._shown_at = now
                 self._show()
             if now >= self._saved_at + _SNAPSHOT_SECONDS:
                 await self._save(final=False)
+
+    async def _hand_out(self, sink: Sink, settled: Settled) -> None:
+        """Wait until the outcomes are taken; nobody waits for that once the run winds down."""
+        self._handing_out = handing = asyncio.ensure_future(sink(self.source, settled))
+        try:
+            await asyncio.wait((handing,))
+        finally:
+            self._handing_out = None
+            handing.cancel()
+        if not (handing.cancelled() and self._winding_down):
+            handing.result()
 
     def _count_doubts(self, settled: Settled) -> None:
         if settled.state in _SENT and settled.rows and self.screen.was_in_doubt(settled.rows[0]):
@@ -506,11 +523,12 @@ class Run:
             reading=self.reading,
         )
         try:
-            self._progress(now)
-        except Exception as error:  # noqa: BLE001  logged without its words
-            # Who can't show progress must not cost the run its account.
+            called(self._progress, now)
+        except CallbackError as error:
+            # A failing progress callback must not abort the run.
             self._progress = None
-            logger.error("the progress callback failed, and is not called again: %s", without_words(error))  # noqa: TRY400  a traceback holds words
+            words = without_words(error.raised)
+            logger.error("the progress callback failed, and is not called again: %s", words)  # noqa: TRY400  a traceback holds words
 
     def _seconds_left(self, seconds: float, fraction: float | None) -> float | None:
         """By how far it has come so far, and by the plan, since the first calls of a window don't wait."""
@@ -713,10 +731,6 @@ async def _to_its_end(work: Callable[[], None]) -> tuple[OSError | None, bool]:
     except OSError as error:
         return error, cancelled
     return None, cancelled
-
-
-async def _next_or_none(slices: AsyncIterator[Slice | TableSlice]) -> Slice | TableSlice | None:
-    return await anext(slices, None)
 
 
 def _unsent(batch: Batch) -> Settled:

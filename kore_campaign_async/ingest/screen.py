@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from attrs import define, field
 
+from kore_campaign_async.callbacks import CallbackError, called
 from kore_campaign_async.ingest.batching import Batcher, as_objects
 from kore_campaign_async.ingest.normalise import Normaliser, Sorted
 from kore_campaign_async.ingest.records import SENT_BEFORE, Batch, Record, Settled, Slice, State, TableSlice
@@ -54,19 +55,22 @@ class Question:
             for key in keys:
                 if self.is_over:
                     return None
-                answer = self.function(f"+{key}")
-                if isinstance(answer, Awaitable):
-                    if isinstance(answer, Coroutine):
-                        answer.close()  # it would warn that nobody awaited it
-                    raise TypeError("it returned an awaitable; do_not_contact takes plain functions")  # noqa: TRY301  told as any other failure
-                answers.append(bool(answer))
-        except Exception as error:  # noqa: BLE001  the caller's own function may raise whatever it likes
+                answers.append(called(self._answer, key))
+        except CallbackError as error:
             row = rows[len(answers)]
-            logger.warning("do_not_contact failed at row %d: %s", row, without_words(error))
-            self.failed = f"do_not_contact failed at row {row}: {type(error).__name__}: {error}"
+            logger.warning("do_not_contact failed at row %d: %s", row, without_words(error.raised))
+            self.failed = f"do_not_contact failed at row {row}: {error}"
             self.is_over = True
             return None
         return answers
+
+    def _answer(self, key: int) -> bool:
+        answer = self.function(f"+{key}")
+        if isinstance(answer, Awaitable):
+            if isinstance(answer, Coroutine):
+                answer.close()  # it would warn that nobody awaited it
+            raise TypeError("it returned an awaitable; do_not_contact takes plain functions")
+        return bool(answer)
 
 
 @define

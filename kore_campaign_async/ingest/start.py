@@ -14,15 +14,16 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from attrs import asdict, define, evolve
 
 from kore_campaign_async import wire
 from kore_campaign_async.budget import planned_seconds
+from kore_campaign_async.callbacks import CallbackError, called, holding_interrupts
 from kore_campaign_async.client import CampaignClient
 from kore_campaign_async.config import DoNotContact, IngestOptions, OnUncertain, Plan, Progress
 from kore_campaign_async.endpoints import add_contacts
@@ -30,6 +31,7 @@ from kore_campaign_async.errors import (
     CallError,
     ContactListError,
     InvalidRequestError,
+    KoreCampaignError,
     RunDirectoryError,
     named,
 )
@@ -43,8 +45,9 @@ from kore_campaign_async.ingest.files import RunFiles, journaled_report, read_re
 from kore_campaign_async.ingest.journal import Journal
 from kore_campaign_async.ingest.matching import Shape, match, matched
 from kore_campaign_async.ingest.normalise import Normaliser, Numbering
+from kore_campaign_async.ingest.outcome_stream import OutcomeStream
 from kore_campaign_async.ingest.preflight import ROWS, FirstLook
-from kore_campaign_async.ingest.records import Outcome, Settled, Slice, State, TableSlice
+from kore_campaign_async.ingest.records import Slice, State, TableSlice
 from kore_campaign_async.ingest.recovery import brought_forward, last_row_in_files
 from kore_campaign_async.ingest.report import IngestReport, Tally
 from kore_campaign_async.ingest.run import Run, Sink, ended
@@ -101,7 +104,9 @@ async def ingest_contacts(
 ) -> IngestReport:
     """Push contacts into a contact list, and account for every one.
 
-    Once the first contact is read, this returns a report however the run goes; only cancelling it raises.
+    Once the first contact is read, this returns a report however the run goes; only cancelling it raises. What your own
+    code raises (an iterable, `progress`, `do_not_contact`, hooks) is told by the report or logged; KeyboardInterrupt
+    and SystemExit stop the run in order, and are raised then.
 
     Args:
         client: its budget, retries and timeouts hold.
@@ -216,11 +221,23 @@ def _in_own_loop(
         )
 
     async def run() -> IngestReport:
-        async with client() as made:
+        async with _made_by(client) as made:
             return await work(made)
 
     # It makes of Ctrl-C a cancellation, which stops a run in order, and KeyboardInterrupt when that is done.
     return asyncio.run(run())
+
+
+def _made_by(client: Callable[[], CampaignClient]) -> CampaignClient:
+    try:
+        made = called(client)
+    except CallbackError as error:
+        if isinstance(error.raised, KoreCampaignError):
+            error.reraise()
+        raise InvalidRequestError(f"client failed to make a client: {error}") from error.raised
+    if not isinstance(made, CampaignClient):
+        raise InvalidRequestError(f"client made a {type(made).__name__}, not a CampaignClient")
+    return made
 
 
 def _loop_is_running() -> bool:
@@ -241,7 +258,8 @@ def iter_outcomes(
 ) -> OutcomeStream:
     """Push contacts like `ingest_contacts`, and yield an `Outcome` for every contact as it is settled.
 
-    Nothing happens until it is iterated. `async with` it where the iteration may end early: that stops the run.
+    Nothing happens until it is iterated. Write `async with iter_outcomes(…) as outcomes:` where the iteration may end
+    early: that stops the run, and waits until it is settled.
     """
     return OutcomeStream(
         lambda sink: push_contacts(client, source, contact_list, run_dir, options or IngestOptions(), sink=sink)
@@ -305,9 +323,10 @@ async def resume_ingest(
         refuse_other_do_not_contact(directory, settings, do_not_contact)
         start = Start(client, inputs, settings["contact_list"], options, directory, None)
         start.origin = await origin_of_run(directory, settings)
-        if moved:
-            await _aside(partial(journals.put_setting, directory, DIRECTORY, identity_of(directory)))
-        return await start.resume(settings, before)
+        with holding_interrupts():
+            if moved:
+                await _aside(partial(journals.put_setting, directory, DIRECTORY, identity_of(directory)))
+            return await start.resume(settings, before)
     finally:
         lock.release()
 
@@ -334,7 +353,8 @@ async def push_contacts(
         shell: who began it in a shell: its file of settings (`config`, the whole path) and its `profile`.
     """
     directory = Path(run_dir) if run_dir is not None and not options.dry_run else None
-    return await Start(client, given, contact_list, options, directory, sink, shell).push()
+    with holding_interrupts():
+        return await Start(client, given, contact_list, options, directory, sink, shell).push()
 
 
 @define
@@ -883,58 +903,3 @@ async def _allows_duplicates(client: CampaignClient, one: ContactList) -> bool |
             named(error),
         )
         return None
-
-
-class OutcomeStream:
-    """An async iterator over a run's outcomes.
-
-    Attributes:
-        report: the run's report, once the iteration has come to its end; None before.
-    """
-
-    def __init__(self, start: Callable[[Sink], Awaitable[IngestReport]]) -> None:
-        self._outcomes = self._iterate(start)
-        self.report: IngestReport | None = None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Outcome:
-        return await anext(self._outcomes)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_exc_info: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop the run if it still goes on: what is in flight ends as uncertain, the rest unsent."""
-        await self._outcomes.aclose()
-
-    async def _iterate(self, start: Callable[[Sink], Awaitable[IngestReport]]) -> AsyncGenerator[Outcome, None]:
-        groups: asyncio.Queue[tuple[Source, Settled]] = asyncio.Queue(1)
-        run = asyncio.ensure_future(start(lambda source, settled: groups.put((source, settled))))
-        try:
-            while True:
-                group = asyncio.ensure_future(groups.get())
-                await asyncio.wait((group, run), return_when=asyncio.FIRST_COMPLETED)
-                if not group.done():
-                    group.cancel()
-                    break
-                source, settled = group.result()
-                for row, reason, record in settled.entries():
-                    yield Outcome(row, settled.state, reason, source.fields(record))
-            self.report = await run
-        finally:
-            # Nobody takes outcomes any more: the run must not wait for that.
-            rest = asyncio.create_task(_take_all(groups))
-            run.cancel()
-            group.cancel()
-            await asyncio.gather(run, group, return_exceptions=True)
-            rest.cancel()
-
-
-async def _take_all(groups: asyncio.Queue[Any]) -> None:
-    while True:
-        await groups.get()

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 
 from attrs import define, field, frozen
 
+from kore_campaign_async.callbacks import CallbackError, called
 from kore_campaign_async.config import DoNotContact
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.barring import NO_NUMBER, Meanings, barred_numbers
@@ -28,6 +29,7 @@ from kore_campaign_async.ingest.screening import BarredList, BarredLists
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, Dialect, Source
 from kore_campaign_async.ingest.sources.encodings import UTF_8
 from kore_campaign_async.ingest.sources.held_file import HeldFile
+from kore_campaign_async.ingest.sources.objects import plain
 from kore_campaign_async.ingest.sources.opening import Input, open_source
 from kore_campaign_async.ingest.sources.scanning import scan
 from kore_campaign_async.ingest.sources.sheets import sheets_of
@@ -92,9 +94,12 @@ async def read_suppressed(
     for path in paths:
         lists += await _read_file(path, meanings, reading)
     found = _Found(_ITEMS, meanings, "item")
-    items = iter(enumerate(numbers, 1))
-    while part := list(islice(items, SLICE_RECORDS)):
-        await asyncio.to_thread(found.take_items, part)
+    try:
+        items = enumerate(map(plain, called(iter, numbers)), 1)
+        while part := called(list, islice(items, SLICE_RECORDS)):
+            await asyncio.to_thread(found.take_items, part)
+    except CallbackError as error:
+        raise SourceError(f"{_ITEMS} can't be read: {error}") from error.raised
     found.raise_if_unread(has_region=reading.has_region)
     if found.numbers:
         lists.append(await asyncio.to_thread(BarredList, _ITEMS, None, found.numbers))

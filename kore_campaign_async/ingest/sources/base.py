@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
@@ -13,6 +13,7 @@ import orjson
 from attrs import frozen
 
 from kore_campaign_async import wire
+from kore_campaign_async.callbacks import CallbackError, called, contained
 from kore_campaign_async.ingest.matching import usual_field
 from kore_campaign_async.ingest.records import Broken, Record, Slice, TableSlice
 
@@ -113,12 +114,21 @@ def written_by_a_run(name: str, columns: Sequence[str]) -> tuple[int, tuple[str,
     return len(OUTCOME_COLUMNS), (f"{name} was written by a run: its columns row and reason are left out",)
 
 
+async def next_or_none(slices: AsyncIterator[T]) -> T | None:
+    """The next one, or None behind the last.
+
+    Raises:
+        CallbackError: what is no Exception came out of the program's own iterable, such as a cancellation of its own.
+    """
+    return await contained(lambda: anext(slices, None))
+
+
 async def one_ahead(slices: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
     """Yield the same, and let the next one be made while the last one is worked on."""
-    following = asyncio.ensure_future(anext(slices, None))
+    following = asyncio.ensure_future(next_or_none(slices))
     try:
         while (part := await following) is not None:
-            following = asyncio.ensure_future(anext(slices, None))
+            following = asyncio.ensure_future(next_or_none(slices))
             yield part
     finally:
         following.cancel()
@@ -202,20 +212,20 @@ def _cell(value: Any) -> str:
 
 
 def as_json(value: Any) -> str:
-    """A value as JSON, or its repr where it has no form in that."""
+    """A value as JSON, or its repr where it has none."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # it has no form in JSON, such as text that is not Unicode
         pass
     try:
-        return json.dumps(value, default=str)
-    except Exception:  # noqa: BLE001  the caller's own object, or an integer of more digits than Python writes
+        return called(json.dumps, value, default=str)
+    except CallbackError:  # the caller's own object, or an integer of more digits than Python writes
         return shown(value)
 
 
 def shown(value: Any) -> str:
     """A value's repr, or its type where it has none."""
     try:
-        return repr(value)
-    except Exception:  # noqa: BLE001  the caller's own object, or an integer of more digits than Python writes
+        return called(repr, value)
+    except CallbackError:  # the caller's own object, or an integer of more digits than Python writes
         return f"<{type(value).__name__}>"

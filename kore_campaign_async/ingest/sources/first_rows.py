@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from kore_campaign_async.ingest.records import Record, Slice, TableSlice
-from kore_campaign_async.ingest.sources.base import Source
+from kore_campaign_async.ingest.sources.base import Source, next_or_none
 
 # A slice can hold a row of 150 columns, or one of a few; of wide rows fewer are held.
 _MOST_CELLS = 400_000
@@ -52,7 +52,7 @@ class FirstRows:
         patience = _PATIENCE_SECONDS if self.path is None else None
         try:
             while held < rows and cells < _MOST_CELLS:
-                self._coming = coming = self._coming or asyncio.ensure_future(anext(self._slices, None))
+                self._coming = coming = self._coming or asyncio.ensure_future(next_or_none(self._slices))
                 await asyncio.wait((coming,), timeout=patience if held else None)
                 if not coming.done():
                     break
@@ -84,7 +84,7 @@ class FirstRows:
 
     async def _following(self) -> Slice | TableSlice | None:
         if self._coming is None:
-            return await anext(self._slices, None)
+            return await next_or_none(self._slices)
         coming, self._coming = self._coming, None
         return await coming
 

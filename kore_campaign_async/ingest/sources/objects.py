@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence, Sized
 from contextlib import aclosing
 from typing import Any, Final
 
 from kore_campaign_async import wire
+from kore_campaign_async.callbacks import CallbackError, awaited, called
 from kore_campaign_async.ingest.records import BAD_ROW, Broken, Record, Slice
 from kore_campaign_async.ingest.sources.base import SLICE_RECORDS, MappingSource, as_json, shown
 from kore_campaign_async.ingest.sources.nesting import is_too_nested, without_nested
 from kore_campaign_async.models import Contact
 
+_END: Final = object()
 # What a slice takes of values and characters, or one record: wide or long ones would hold up the event loop.
 _SLICE_VALUES: Final = 10_000
 _SLICE_CHARACTERS: Final = 1 << 20
@@ -30,7 +32,7 @@ class Objects(MappingSource):
     def __init__(self, items: Iterable[Any] | AsyncIterable[Any]) -> None:
         super().__init__(type(items).__name__)
         self._items = items
-        self._total = len(items) if isinstance(items, Sized) else 0
+        self._total = _length(items)
         self._read = 0
         self._part: list[Record] = []
         self._values = self._characters = 0
@@ -40,32 +42,35 @@ class Objects(MappingSource):
 
     async def slices(self) -> AsyncGenerator[Slice, None]:
         """Yield the records; the event loop gets its turn between two slices."""
-        fill = self._filled_async() if isinstance(self._items, AsyncIterable) else self._filled(self._items)
+        fill = self._filled_async(self._items) if isinstance(self._items, AsyncIterable) else self._filled(self._items)
         async with aclosing(fill):
             try:
                 async for _ in fill:
                     yield self._slice()
-            except Exception:
+            except CallbackError as error:
                 # What came before the failure was taken from the caller, so it is accounted for.
                 if self._part:
                     yield self._slice()
-                raise
+                error.reraise()
 
     async def _filled(self, items: Iterable[Any]) -> AsyncGenerator[None, None]:
-        iterator = map(_record, items)
+        iterator = map(_record, called(iter, items))
         while True:
-            for record in iterator:
-                self._part.append(record)
-                if self._is_full(record):
-                    break
+            called(self._fill, iterator)
             if not self._part:
                 return
             yield
             await asyncio.sleep(0)
 
-    async def _filled_async(self) -> AsyncGenerator[None, None]:
-        assert isinstance(self._items, AsyncIterable)  # noqa: S101  chosen by this
-        async for item in self._items:
+    def _fill(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._part.append(record)
+            if self._is_full(record):
+                return
+
+    async def _filled_async(self, items: AsyncIterable[Any]) -> AsyncGenerator[None, None]:
+        iterator = called(aiter, items)
+        while (item := await awaited(lambda: _next_of(iterator))) is not _END:
             record = _record(item)
             self._part.append(record)
             if self._is_full(record):
@@ -107,10 +112,26 @@ class Objects(MappingSource):
         """The iterable is the caller's."""
 
 
+async def _next_of(iterator: AsyncIterator[Any]) -> Any:
+    """The next item; `_END` behind the last. What is raised to say that it is the last ends no coroutine as it is."""
+    try:
+        return await anext(iterator)
+    except StopAsyncIteration:
+        return _END
+
+
+def _length(items: Any) -> int:
+    """How many items there are; 0 where nobody can know."""
+    try:
+        return called(len, items) if isinstance(items, Sized) else 0
+    except CallbackError:
+        return 0
+
+
 def _record(item: Any) -> Record:
     try:
-        return _mapped(item)
-    except Exception:  # noqa: BLE001  a caller's own object may fail at anything; its row is what that costs
+        return called(_mapped, item)
+    except CallbackError:  # a caller's own object may fail at anything; its row is what that costs
         return Broken(BAD_ROW, _shown(item))
 
 
@@ -120,7 +141,7 @@ def _shown(item: Any) -> str:
 
 def _mapped(item: Any) -> Record:
     if isinstance(item, str):
-        return {wire.PHONE_NUMBER: item}
+        return {wire.PHONE_NUMBER: plain(item)}
     if isinstance(item, Contact):
         if not any(name in wire.CONTACT_FIELDS for name in item.extra):
             unstructured: dict[str, Any] = wire.converter.unstructure(item)
@@ -132,15 +153,29 @@ def _mapped(item: Any) -> Record:
 
 def _kept(record: dict[Any, Any]) -> Record:
     """A record that shares nothing with its owner that could change."""
+    if (kinds := set(map(type, record))) != {str}:
+        if not all(kind in _UNCHANGING or issubclass(kind, str) for kind in kinds):
+            return Broken(BAD_ROW, as_json(record))
+        record = {plain(key): value for key, value in record.items()}
     if _UNCHANGING.issuperset(map(type, record.values())):
         return record
     if is_too_nested(record):
         return Broken(BAD_ROW, as_json(without_nested(record)))
-    return {key: value if type(value) in _UNCHANGING else _copied(value) for key, value in record.items()}
+    return {key: plain(value) for key, value in record.items()}
 
 
-def _copied(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value that has no methods of its own where it can be sent, and is a copy where it can't."""
+    kind = type(value)
+    if kind in _UNCHANGING:
+        return value
+    if issubclass(kind, str):
+        return str.__str__(value)
+    if issubclass(kind, int):
+        return int.__pos__(value)
+    if issubclass(kind, float):
+        return float.__pos__(value)
     try:
-        return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001  a caller's own object may fail at anything
+        return called(copy.deepcopy, value)
+    except CallbackError:
         return [shown(value)]  # no text: such a value is not sent, and an outcome file shows it
