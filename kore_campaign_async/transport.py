@@ -579,9 +579,11 @@ def _spelt(secret: str) -> re.Pattern[bytes]:
 
 def _character(one: str) -> str:
     code = ord(one)
-    ways = [re.escape(one), rf"\\+u00{code:02x}", f"%{code:02x}", f"&#0*{code};", f"&#x0*{code:x};"]
+    # From the first of several backslashes on, since each of them would look through all behind it.
+    escape = r"(?<!\\)\\++"
+    ways = [re.escape(one), rf"{escape}u00{code:02x}", f"%{code:02x}", f"&#0*+{code};", f"&#x0*+{code:x};"]
     if not one.isalnum():
-        ways += [rf"\\+{re.escape(one)}", re.escape(html.escape(one))]
+        ways += [escape + re.escape(one), re.escape(html.escape(one))]
     return f"(?:{'|'.join(ways)})"
 
 

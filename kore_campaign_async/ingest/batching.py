@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from kore_campaign_async import wire
 from kore_campaign_async.config import BatchLimits
 from kore_campaign_async.ingest.records import Batch, Record, joined, joined_rows
+
+# Enough to know how large they are.
+_FIRST_CONTACTS: Final = 16
 
 
 def as_objects(contacts: Any) -> bytes:
@@ -35,6 +38,8 @@ class Batcher:
         self._number = 0
         self._bytes = 0
         self._encoded: list[bytes] = []
+        # Of a contact, on average, in what was encoded last; 0 before.
+        self._contact_bytes = 0
         self._size = 0
         self._rows: list[Sequence[int]] = []
         self._records: list[Sequence[Record]] = []
@@ -63,8 +68,9 @@ class Batcher:
         self._in_doubt = in_doubt
         start = 0
         while start < len(rows):
-            end = min(len(rows), start + self._max_contacts - self._size)
+            end = min(len(rows), start + self._max_contacts - self._size, start + self._likely())
             encoded = encode(contacts[start:end])
+            self._contact_bytes = len(encoded) // (end - start)
             if not self._fits(encoded):
                 encoded, end = self._beginning(contacts, start, encode)
             if end == start and not self._rows:  # what was learnt is less than this contact: it goes alone
@@ -80,6 +86,12 @@ class Batcher:
                 full += self.flush()
             start = end
         return full
+
+    def _likely(self) -> int:
+        """How many contacts there may be room for: what does not fit is encoded in vain."""
+        if not self._contact_bytes:
+            return _FIRST_CONTACTS
+        return 1 + max(0, self._most_bytes - self._bytes) // self._contact_bytes
 
     def _fits(self, encoded: bytes) -> bool:
         return self._bytes + bool(self._encoded) + len(encoded) <= self._most_bytes

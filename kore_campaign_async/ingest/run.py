@@ -44,6 +44,8 @@ logger = logging.getLogger("kore_campaign_async.runs")
 
 _PROGRESS_SECONDS: Final = 0.25
 _SNAPSHOT_SECONDS: Final = 2.0
+# An outcome of so few cells is written sooner than a thread is asked to.
+_FEW_CELLS: Final = 2_000
 _CANCELLED: Final = "cancelled"
 _ESCAPES: Final = f"what is no text is {AS_ESCAPES}: mend these rows before they are pushed again"
 
@@ -420,7 +422,7 @@ class Run:
             if settled is _GONE_THROUGH:
                 self._gone_through = True
             else:
-                self._fold(settled)
+                await self._recorded(settled)
             if self._behind:
                 self._count_doubts(settled)
                 if self._is_through(final=False):
@@ -459,6 +461,18 @@ class Run:
         if final:
             return self._exhausted or self.tally.read >= self.until
         return self._gone_through and self._doubts_settled == self.screen.doubtful
+
+    async def _recorded(self, settled: Settled) -> None:
+        """Fold what is settled; in a thread where that is much to write, since it would hold up the event loop."""
+        if self.files is None or len(settled.rows) * len(self.source.columns) <= _FEW_CELLS:
+            self._fold(settled)
+            return
+        self.tally.fold(settled)
+        error, cancelled = await _to_its_end(partial(self.files.write, settled))
+        if error is not None:
+            self._cant_write(error)
+        if cancelled:
+            raise asyncio.CancelledError
 
     def _fold(self, settled: Settled) -> None:
         self.tally.fold(settled)
