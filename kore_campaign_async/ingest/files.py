@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime as dt
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,23 @@ import orjson
 
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest import journal
-from kore_campaign_async.ingest.directory import PART, REASONS, REPORT, create, is_at_work, replace, sync, unusable
+from kore_campaign_async.ingest.directory import (
+    JOURNAL,
+    PART,
+    REASONS,
+    REPORT,
+    create,
+    is_at_work,
+    replace,
+    sync,
+    unusable,
+)
 from kore_campaign_async.ingest.escaping import ESCAPED, escaped, is_text
+from kore_campaign_async.ingest.integrity import damaged
 from kore_campaign_async.ingest.reasons import Reasons
 from kore_campaign_async.ingest.records import Record, Settled, State
 from kore_campaign_async.ingest.recovery import brought_forward, derived_report
-from kore_campaign_async.ingest.report import IngestReport
+from kore_campaign_async.ingest.report import IngestReport, timestamp
 
 # A contact goes from one file to another only by a resume, out of the last one. Put in place in this order, it is in
 # both rather than in neither where the process is killed in between.
@@ -205,13 +217,26 @@ def read_report(directory: Path, *, is_ours: bool = False) -> IngestReport:
     return derived_report(directory, settings)
 
 
+def refuse_lost_calls(directory: Path, settings: Mapping[str, Any]) -> None:
+    """Raise RunDirectoryError if `report.json` shows that the journal beside it is another run's, or lacks calls."""
+    kept, _ = _kept_report(directory)
+    if kept is None:
+        return
+    path = directory / JOURNAL
+    began = timestamp(dt.datetime.fromisoformat(settings["started_at"]))
+    if (kept.run_id, kept.started_at) != (escaped(settings["run_id"]), began):
+        raise damaged(path, f"it is of another run than {REPORT}")
+    if kept.calls.sent > journal.read_calls(directory)["sent"]:
+        raise damaged(path, f"{REPORT} tells of more calls")
+
+
 def _kept_report(directory: Path) -> tuple[IngestReport | None, str]:
     path = directory / REPORT
     try:
         report = _possible(orjson.loads(path.read_bytes()))
     except OSError as error:
         return None, f"{path} can't be read: {error.strerror}; is this a run directory?"
-    except ValueError:
+    except (ValueError, RecursionError):
         report = None
     return report, f"{path} is not the report of a run"
 
@@ -224,7 +249,7 @@ def journaled_report(settings: Mapping[str, Any]) -> IngestReport | None:
 def _possible(value: Any) -> IngestReport | None:
     try:
         report = IngestReport.from_dict(value)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None
     return report if report.is_possible else None
 

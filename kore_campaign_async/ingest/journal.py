@@ -24,7 +24,16 @@ import orjson
 from attrs import frozen
 
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError
-from kore_campaign_async.ingest.directory import JOURNAL, PART, CallCount, create, sync
+from kore_campaign_async.ingest.directory import JOURNAL, PART, CallCount, create, is_at_work, sync
+from kore_campaign_async.ingest.integrity import (
+    DIGEST,
+    attempt_checksum,
+    damaged,
+    digest_setting,
+    refuse_damaged,
+    refuse_damaged_log,
+    wrong_setting,
+)
 from kore_campaign_async.ingest.records import SENT_BEFORE, State
 from kore_campaign_async.ingest.resume_ranges import Known, overlaid, with_rows
 from kore_campaign_async.redaction import masked
@@ -50,7 +59,8 @@ CREATE TABLE attempt (
     reason TEXT,
     sent_at REAL,
     seconds REAL,
-    waited_seconds REAL
+    waited_seconds REAL,
+    checksum INTEGER
 );
 """
 
@@ -64,7 +74,8 @@ CREATE TABLE IF NOT EXISTS session (
 """
 
 _INTENDED: Final = (
-    "INSERT INTO attempt (id, batch, first_row, last_row, contacts, attempt, sent_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO attempt (id, batch, first_row, last_row, contacts, attempt, sent_at, checksum)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ENDED: Final = "UPDATE attempt SET outcome = ?, throttled = ?, seconds = ?, waited_seconds = ? WHERE id = ?"
 _SETTLED: Final = "UPDATE attempt SET state = ?, reason = ? WHERE id = ?"
@@ -144,10 +155,9 @@ class Journal:
             os.close(create(part))
             with contextlib.closing(sqlite3.connect(part)) as connection, connection:
                 connection.executescript(_SCHEMA + _SESSIONS)
-                connection.executemany(
-                    "INSERT INTO setting VALUES (?, ?)",
-                    [(name, _spelt(value)) for name, value in settings.items()],
-                )
+                spelt = {name: _spelt(value) for name, value in settings.items()}
+                spelt[DIGEST] = digest_setting(spelt, FORMAT)
+                connection.executemany("INSERT INTO setting VALUES (?, ?)", spelt.items())
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
             sync(part)
             with contextlib.closing(CallCount(directory)) as count:
@@ -172,8 +182,9 @@ class Journal:
         """Note that a call goes out now, and wait until that is durable; return the attempt's id."""
         number = self._next
         self._next += 1
+        about = number, batch, rows[0], rows[-1], len(rows), attempt
         try:
-            await self._durably(_INTENDED, (number, batch, rows[0], rows[-1], len(rows), attempt, time.time()))
+            await self._durably(_INTENDED, (*about, time.time(), attempt_checksum(*about)))
         except asyncio.CancelledError:
             # The call does not go out, and the intent may be durable all the same.
             self.ended(number, CallOutcome.NOT_SENT, throttled=False)
@@ -318,17 +329,34 @@ class _Entry:
 
 
 def read_settings(directory: Path) -> dict[str, Any]:
-    """The settings of the run in a directory; RunDirectoryError if there is none, or its format is newer."""
+    """The settings of the run in a directory.
+
+    Raises:
+        RunDirectoryError: there is none, its format is newer, or it is damaged as far as that is seen without reading
+            all of it, as `verify` does.
+    """
     path = directory / JOURNAL
     if not path.exists():
         raise RunDirectoryError(f"{directory} holds no run that could be resumed: {JOURNAL} is missing")
+    # Before SQLite opens it, and takes the log away. That of a run that goes on is being written.
+    if not is_at_work(directory):
+        refuse_damaged_log(path)
     rows: list[tuple[str, str]] = reading(
         path, lambda connection: connection.execute("SELECT name, value FROM setting").fetchall()
     )
     try:
-        return {name: json.loads(value) for name, value in rows}
-    except ValueError:
-        raise RunDirectoryError(f"{path} can't be read: its settings are torn") from None
+        settings = {name: json.loads(value) for name, value in rows}
+    except (TypeError, ValueError, RecursionError):
+        raise damaged(path, "its settings are torn") from None
+    if (wrong := wrong_setting(settings)) is not None:
+        raise damaged(path, f"its setting {wrong} is missing, or none that a run can have")
+    return settings
+
+
+def verify(directory: Path) -> None:
+    """Raise RunDirectoryError if the journal of a run is damaged. It reads all of it."""
+    path = directory / JOURNAL
+    reading(path, partial(refuse_damaged, path))
 
 
 def _spelt(value: Any) -> str:
@@ -345,6 +373,9 @@ def migrate(directory: Path) -> None:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             for step in _MIGRATIONS[version - 1 :]:
                 step(connection)
+            # Not of a format: whoever knows none passes over it.
+            if not any(name == "checksum" for _, name, *_ in connection.execute("PRAGMA table_info(attempt)")):
+                connection.execute("ALTER TABLE attempt ADD COLUMN checksum INTEGER")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
     except (OSError, sqlite3.Error) as error:
         raise _unwritable(path, error) from None
@@ -394,23 +425,22 @@ def read_known(directory: Path, *, is_finished: bool = False) -> list[Known]:
         directory: of the run.
         is_finished: whether what was left out behind the last call is known too: else it is asked about anew.
     """
-    rows = reading(
-        directory / JOURNAL,
-        lambda connection: connection.execute(
-            "SELECT first_row, last_row, outcome, state, reason FROM attempt ORDER BY id"
-        ).fetchall(),
-    )
+    return reading(directory / JOURNAL, partial(_read_known, is_finished=is_finished))
+
+
+def _read_known(connection: sqlite3.Connection, *, is_finished: bool) -> list[Known]:
     ranges: list[Known] = []
-    for first_row, last_row, outcome, state, reason in rows:
+    query = "SELECT first_row, last_row, outcome, state, reason FROM attempt ORDER BY id"
+    for first_row, last_row, outcome, state, reason in connection.execute(query).fetchall():
         if state is not None:
             ranges.append(Known(first_row, last_row, State(state), reason or ""))
         elif outcome == CallOutcome.ACCEPTED.name:
             ranges.append(Known(first_row, last_row, State.ACCEPTED, ""))
         elif outcome is None or outcome == CallOutcome.MAYBE_PROCESSED.name:
             ranges.append(Known(first_row, last_row, None, "the run ended while the call was in flight"))
-    barred = reading(directory / JOURNAL, partial(_read_barred, is_finished=is_finished))
+    barred = _read_barred(connection, is_finished=is_finished)
     found = with_rows(overlaid(ranges), barred, State.SUPPRESSED, "suppressed")
-    for run_id, sent in reading(directory / JOURNAL, _read_sent_before).items():
+    for run_id, sent in _read_sent_before(connection).items():
         found = with_rows(found, sent, State.DUPLICATE, f"{SENT_BEFORE}: {run_id}")
     return found
 
@@ -555,7 +585,12 @@ def reading(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
                 )
             return query(connection)
     except (OSError, sqlite3.Error) as error:
+        # Of all kinds of errors this one says that the file is not as SQLite wrote it.
+        if type(error) is sqlite3.DatabaseError:
+            raise damaged(path, str(error)) from None
         raise RunDirectoryError(f"{path} can't be read: {error}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise damaged(path, "what it tells of the run's calls is not as it was written") from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

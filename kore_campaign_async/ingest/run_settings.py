@@ -44,7 +44,7 @@ def inputs_of_run(directory: Path, settings: Mapping[str, Any], *, verb: str = "
             # Journals of earlier versions know no files without a header.
             Dialect(one["encoding"], one["delimiter"], one["sheet"], one.get("no_header", False)),
         )
-        for one in settings["source"]["files"]
+        for one in settings["source"].get("files") or ()
     )
     if not inputs:
         raise RunDirectoryError(
@@ -103,7 +103,7 @@ def options_of_run(
         on_uncertain=on_uncertain or stored["on_uncertain"],
         list_drops_duplicates=stored["list_drops_duplicates"],
         keep_duplicates=stored["keep_duplicates"],
-        isolate=stored["isolate"],
+        isolate=stored.get("isolate", False),
         grace_seconds=stored["grace_seconds"] if grace_seconds is None else grace_seconds,
         # Journals of earlier versions don't have these.
         region=stored.get("region"),

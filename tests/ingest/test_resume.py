@@ -200,6 +200,7 @@ async def test_a_journal_of_an_older_format_is_migrated(tmp_path: Path) -> None:
                 del older["files"]
                 connection.execute("UPDATE setting SET value = ? WHERE name = 'source'", (orjson.dumps(older),))
                 connection.execute("PRAGMA user_version = 1")
+                connection.execute("DELETE FROM setting WHERE name = 'digest'")
             report = await resume_ingest(client, tmp_path / "run")
             with contextlib.closing(sqlite3.connect(tmp_path / "run" / JOURNAL)) as connection:
                 assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT,)
@@ -246,6 +247,7 @@ async def test_a_journal_that_knows_no_region_is_resumed(tmp_path: Path) -> None
                 older = {name: value for name, value in orjson.loads(options).items() if name not in new}
                 assert len(older) == len(orjson.loads(options)) - len(new)
                 connection.execute("UPDATE setting SET value = ? WHERE name = 'options'", (orjson.dumps(older),))
+                connection.execute("DELETE FROM setting WHERE name = 'digest'")
             report = await resume_ingest(client, tmp_path / "run")
     assert report.state == "finished"
 
