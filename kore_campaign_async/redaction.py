@@ -123,6 +123,9 @@ _PERCENT_AGAIN: Final = re.compile("%(?:25)+")
 # Also what begins like one is taken as a whole, so that no place of it is looked at twice.
 _TOKEN: Final = re.compile(r"eyJ[\w-]++((?:\.[\w-]*+){2,})?", re.ASCII)
 
+_LAST_DIGITS: Final = 3
+_MASK: Final = "•"
+
 #: Stands in a shared rate's URL where something of it is not shown.
 HIDDEN: Final = "***@"
 
@@ -146,6 +149,18 @@ def masked(text: str, mask: Callable[[str], str] = lambda _number: "***") -> str
         parts += (text[done:begin], mask(number if meant is None else meant.text))
         done = end
     return "".join((*parts, text[done:]))
+
+
+def masked_words(text: str) -> str:
+    """A text in which what could be a number is masked but for its last three digits."""
+    return masked(text, masked_cell)
+
+
+def masked_cell(text: str) -> str:
+    """The cell of a number, all of its digits masked but the last three."""
+    digits = sum(map(str.isdigit, text))
+    masks = iter(range(digits - _LAST_DIGITS))
+    return "".join(_MASK if character.isdigit() and next(masks, None) is not None else character for character in text)
 
 
 def _numbers_in(text: str) -> Iterator[tuple[int, int]]:

@@ -21,7 +21,10 @@ HEAVY = (
     *("aiohttp", "asyncio", "attr", "cattrs", "jinja2", "jwt", "matplotlib", "orjson", "redis", "rich", "tenacity"),
 )
 #: What `--help` may import of ours.
-SHELL = ["kore_campaign_async", *(f"kore_campaign_async.cli{part}" for part in ("", ".commands", ".main"))]
+SHELL = [
+    "kore_campaign_async",
+    *(f"kore_campaign_async.cli{part}" for part in ("", ".commands", ".main", ".output", ".sanitize")),
+]
 
 
 def best(*commands: tuple[str, ...]) -> list[float]:

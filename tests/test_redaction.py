@@ -18,14 +18,13 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from kore_campaign_async.cli.sanitize import masked_words
 from kore_campaign_async.endpoints.envelope import words_of
 from kore_campaign_async.ingest import phone_text
 from kore_campaign_async.ingest.barring import barred_numbers
 from kore_campaign_async.ingest.numbering import NumberingPlans
 from kore_campaign_async.ingest.phone_text import clean_number, meanings_by_shape
 from kore_campaign_async.message import Response
-from kore_campaign_async.redaction import masked, printable
+from kore_campaign_async.redaction import masked, masked_words, printable
 from tests.ingest.test_phone_text import WRITINGS
 
 PLANS: Final = [NumberingPlans(region, strict=False) for region in ("US", "DE", "JP", "GB")]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from kore_campaign_async.cli.sanitize import legible, masked_cell, masked_words
+from kore_campaign_async.cli.sanitize import legible
 from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest import journal
 from kore_campaign_async.ingest.directory import amend_command, is_at_work
@@ -20,6 +20,7 @@ from kore_campaign_async.ingest.records import State
 from kore_campaign_async.ingest.report import IngestReport
 from kore_campaign_async.ingest.resuming import By, Resuming, resuming
 from kore_campaign_async.ingest.timeline import Timeline, read_timeline
+from kore_campaign_async.redaction import masked_cell, masked_words
 
 _NUMBER_CHARACTERS: Final = 32
 

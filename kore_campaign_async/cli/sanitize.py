@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from typing import Final
-
-from kore_campaign_async.redaction import masked
 
 #: How many characters of a name are shown, and of a sentence that others' words are in: it can be a whole file.
 NAMES: Final = 300
 SENTENCE: Final = 2000
 
-_LAST_DIGITS: Final = 3
-_MASK: Final = "•"
 # Format characters that only join letters, as Persian and emoji need them.
 _JOINERS: Final = {"\u200c", "\u200d"}
 
@@ -50,7 +45,12 @@ def json_on_a_terminal(text: str) -> str:
 
 def _ascii_where_needed(line: str) -> str:
     # What is not printable stands within its strings alone.
-    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
+    return "".join(one if one.isprintable() else _json_escape(one) for one in line)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def _shown(character: str) -> str:
@@ -59,15 +59,3 @@ def _shown(character: str) -> str:
     if character.isspace() or unicodedata.category(character) == "Zs":
         return " "
     return character.encode("unicode_escape").decode()
-
-
-def masked_cell(text: str) -> str:
-    """The cell of a number, all of its digits masked but the last three."""
-    digits = sum(map(str.isdigit, text))
-    masks = iter(range(digits - _LAST_DIGITS))
-    return "".join(_MASK if character.isdigit() and next(masks, None) is not None else character for character in text)
-
-
-def masked_words(text: str) -> str:
-    """A text in which what could be a number is masked but for its last three digits."""
-    return masked(text, masked_cell)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import html
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -332,3 +334,22 @@ async def test_a_source_that_cant_be_read_again(tmp_path: Path) -> None:
     page = draw_page(look(tmp_path / "run", show_numbers=False))
     assert "can&#39;t be read again. Push what is left anew." in page
     assert "kore-campaign resume" not in page
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "<script>"])
+async def test_a_cell_that_a_spreadsheet_would_calculate_is_text_in_the_page_and_itself_in_the_file(
+    begin: str, tmp_path: Path
+) -> None:
+    """The file is pushed again, so that nothing is put before a cell; the page shows what stands there."""
+    cell = f"{begin}HYPERLINK('http://evil.example','{begin}')"
+    source = csv_of(tmp_path / "c.csv", f'phone,firstName,"{cell}"', f'{number(1)},"{cell}",x', f'"{begin}1",Bo,y')
+    async with scripted([refuse(400, cell)]) as (_, client):
+        await push(client, source, run_dir=tmp_path / "run", options=IngestOptions(max_rejected=100))
+    with (tmp_path / "run" / "refused.csv").open(newline="", encoding="utf-8") as file:
+        header, row = csv.reader(file)
+    assert (header[4], row[3]) == (cell, cell)
+    page = draw_page(look(tmp_path / "run", show_numbers=True))
+    elements = Strict()
+    elements.feed(page)
+    assert not {"a", "script"} & {name for name, _ in elements.elements}
+    assert html.escape(cell, quote=False).replace("'", "&#39;") in page

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kore_campaign_async.cli.sanitize import legible, masked_cell, masked_words
+from kore_campaign_async.cli.sanitize import legible
+from kore_campaign_async.redaction import masked_cell, masked_words
 
 
 @pytest.mark.parametrize(
