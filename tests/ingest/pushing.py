@@ -11,6 +11,8 @@ import contextlib
 import csv
 import random
 import re
+import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -59,18 +61,21 @@ class Answer:
     Attributes:
         message: of the body, where none is given.
         processes: whether it takes the contacts, whatever it answers then.
-        then: `answer`, or close the connection without one, or hang until the client goes.
+        then: `answer`, byte by byte as a `drip`, or close or reset the connection without one, or hang until the
+            client goes.
         after: what it waits for before it does so.
         body: all of the answer's, as bytes or as JSON.
+        raw: what is written in place of an answer, as it is.
     """
 
     status: int = 200
     message: str = QUEUED
     processes: bool = True
-    then: Literal["answer", "close", "hang"] = "answer"
+    then: Literal["answer", "drip", "close", "reset", "hang"] = "answer"
     headers: tuple[str, ...] = ()
     after: asyncio.Event | None = None
     body: Any = None
+    raw: bytes | None = None
 
 
 ACCEPT: Final = Answer()
@@ -174,9 +179,16 @@ class ScriptedApi:
                 await answer.after.wait()
             if answer.then == "hang":
                 await reader.read()
-            elif answer.then == "answer":
-                writer.write(_reply(answer, value))
-                await writer.drain()
+            elif answer.then == "reset":
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.transport.abort()
+            elif answer.then != "close":
+                whole = answer.raw if answer.raw is not None else _reply(answer, value)
+                for part in (whole,) if answer.then == "answer" else map(int.to_bytes, whole):
+                    writer.write(part)
+                    await writer.drain()
+                    await asyncio.sleep(0.01 if answer.then == "drip" else 0)
         except (OSError, asyncio.IncompleteReadError):
             pass  # the client hung up, which is its right
         except Exception as error:  # noqa: BLE001  shown to the test at the end

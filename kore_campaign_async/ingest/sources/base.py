@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -131,11 +132,25 @@ async def one_ahead(slices: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
             following = asyncio.ensure_future(next_or_none(slices))
             yield part
     finally:
-        following.cancel()
-        await asyncio.wait((following,))
-        if not following.cancelled():
-            following.exception()  # nobody asks for it any more
-        await slices.aclose()
+        try:
+            await let_go(following)
+        finally:
+            await slices.aclose()
+
+
+async def let_go(task: asyncio.Future[Any]) -> None:
+    """Cancel what nobody waits for any more, and see its end, however often this is cancelled meanwhile."""
+    task.cancel()
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait((task,))
+        raise
+    finally:
+        if not task.cancelled():
+            task.exception()  # nobody asks for it any more
 
 
 class MappingSource:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from kore_campaign_async.ingest.records import Record, Slice, TableSlice
-from kore_campaign_async.ingest.sources.base import Source, next_or_none
+from kore_campaign_async.ingest.sources.base import Source, let_go, next_or_none
 
 # A slice can hold a row of 150 columns, or one of a few; of wide rows fewer are held.
 _MOST_CELLS = 400_000
@@ -121,7 +121,8 @@ class FirstRows:
     async def aclose(self) -> None:
         """Let go of what is being read, where nobody comes to it any more."""
         coming, self._coming = self._coming, None
-        if coming is not None:
-            coming.cancel()
-            await asyncio.wait((coming,))
-        await self._slices.aclose()
+        try:
+            if coming is not None:
+                await let_go(coming)
+        finally:
+            await self._slices.aclose()
