@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from kore_campaign_async import Contact, SourceError
 from kore_campaign_async.ingest.records import TableSlice
 from kore_campaign_async.ingest.sources import opening, table_parts
+from kore_campaign_async.ingest.sources.first_rows import FirstRows
 from kore_campaign_async.ingest.sources.ndjson_columns import table_of
 from kore_campaign_async.ingest.sources.ndjson_file import record_of
 from kore_campaign_async.ingest.sources.nesting import MOST_LEVELS, MOST_PARTS, is_too_nested
@@ -119,6 +121,7 @@ async def test_the_process_that_reads_a_workbook_ends_with_its_source(tmp_path: 
     process = source._book._process
     assert process is not None
     assert process.poll() is None
+    assert os.getpgid(process.pid) != os.getpgrp()  # Ctrl-C is for the run, which stops in order
     async with aclosing(source.slices()) as slices:
         await anext(slices)
     source.close()
@@ -268,6 +271,12 @@ async def test_slices_of_a_program_are_bounded_too() -> None:
         lengths = [len(part) async for part in source.slices()]
         assert max(lengths) == most
         assert sum(lengths) in {20, 40}
+
+
+async def test_of_long_rows_fewer_are_held_before_the_first_call() -> None:
+    first = FirstRows(await open_source({"phoneNumber": number(row), "x": "x" * 1_000_000} for row in range(50)))
+    assert sum(map(len, await first.read(1000))) in range(16, 19)
+    assert sum([len(part) async for part in first.slices()]) == 50
 
 
 async def test_long_names_over_many_short_rows_are_read_as_records(

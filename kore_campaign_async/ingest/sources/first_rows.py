@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from kore_campaign_async.ingest.records import Record, Slice, TableSlice
+from kore_campaign_async.ingest.records import Broken, Record, Slice, TableSlice
 from kore_campaign_async.ingest.sources.base import Source, let_go, next_or_none
 
 # A slice can hold a row of 150 columns, or one of a few; of wide rows fewer are held.
 _MOST_CELLS = 400_000
+_MOST_CHARACTERS = 16 << 20
 _PATIENCE_SECONDS = 2.0
 
 
@@ -48,10 +49,10 @@ class FirstRows:
 
         A pipe that has no more of them for a while is not waited for: somebody may be typing, or a service writing.
         """
-        held = cells = 0
+        held = cells = characters = 0
         patience = _PATIENCE_SECONDS if self.path is None else None
         try:
-            while held < rows and cells < _MOST_CELLS:
+            while held < rows and cells < _MOST_CELLS and characters < _MOST_CHARACTERS:
                 self._coming = coming = self._coming or asyncio.ensure_future(next_or_none(self._slices))
                 await asyncio.wait((coming,), timeout=patience if held else None)
                 if not coming.done():
@@ -63,6 +64,7 @@ class FirstRows:
                 self._held.append(part)
                 held += len(part)
                 cells += len(part) * max(1, len(self.columns))
+                characters += _characters(part)
         except Exception as error:  # noqa: BLE001  raised again where the run has come so far
             self._failed = error
         return list(self._held)
@@ -126,3 +128,18 @@ class FirstRows:
                 await let_go(coming)
         finally:
             await self._slices.aclose()
+
+
+def _characters(part: Slice | TableSlice) -> int:
+    """How long the texts of a slice are, about."""
+    if isinstance(part, TableSlice):
+        return int(part.frame.estimated_size())
+    found = 0
+    for record in part.records:
+        if isinstance(record, Broken):
+            found += len(record.text)
+        else:
+            found += sum(
+                len(one) for one in (record if isinstance(record, list) else record.values()) if isinstance(one, str)
+            )
+    return found

@@ -70,6 +70,7 @@ class Workbook:
             stderr=subprocess.DEVNULL,
             env={name: value for name, value in os.environ.items() if not name.startswith(_OURS)},
             pass_fds=held,
+            start_new_session=True,  # Ctrl-C is for the run, which stops in order
         )
 
     def _line(self) -> bytes:
