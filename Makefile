@@ -23,7 +23,8 @@ format: .venv/.built
 # the crash test with two readers; and five thousand files that both readers must take alike, of which make test has 200.
 chaos: .venv/.built
 	KORE_CHAOS_SEEDS=1000 KORE_FUZZED_FILES=5000 $(BIN)/python -m pytest tests/ingest/test_chaos.py \
-		tests/ingest/test_everything_at_once.py tests/ingest/test_switched_engines.py tests/ingest/test_engines.py
+		tests/ingest/test_everything_at_once.py tests/ingest/test_switched_engines.py tests/ingest/test_engines.py \
+		tests/ingest/test_changing_files.py tests/ingest/test_cancelled.py
 
 # Under ten minutes; benchmarks/README.md says how to read it.
 bench: .venv/.bench
@@ -31,6 +32,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/journal_cost.py
 	$(BIN)/python benchmarks/budget.py
 	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/hostile_sizes.py
 
 clean:
 	rm -rf .venv dist
