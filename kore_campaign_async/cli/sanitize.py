@@ -43,14 +43,26 @@ def visible(text: str) -> str:
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
-def json_on_a_terminal(text: str) -> str:
-    """JSON with the same values, in which nothing steers a terminal."""
-    return "\n".join(line if line.isprintable() else _ascii_where_needed(line) for line in text.split("\n"))
+def json_on_a_terminal(text: str, encoding: str) -> str:
+    """JSON with the same values, in which nothing steers a terminal, and which its encoding can write."""
+    return "\n".join(
+        line if _can_stand(line, encoding) else _ascii_where_needed(line, encoding) for line in text.split("\n")
+    )
 
 
-def _ascii_where_needed(line: str) -> str:
-    # What is not printable stands within its strings alone.
-    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in line)
+def _ascii_where_needed(line: str, encoding: str) -> str:
+    # What can't stand there stands within its strings alone.
+    return "".join(one if _can_stand(one, encoding) else json.dumps(one)[1:-1] for one in line)
+
+
+def _can_stand(text: str, encoding: str) -> bool:
+    if not text.isprintable():
+        return False
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(character: str) -> str:
