@@ -68,7 +68,9 @@ async def test_every_command_of_the_readme_is_one(tmp_path: Path) -> None:
 
 
 async def test_every_flag_that_the_readme_names_exists(tmp_path: Path) -> None:
-    shown = "".join([(await kore_campaign(name, "--help", cwd=tmp_path)).out for name in ("push", "report", "resume", "sandbox")])
+    shown = "".join(
+        [(await kore_campaign(name, "--help", cwd=tmp_path)).out for name in ("push", "report", "resume", "sandbox")]
+    )
     for flag in set(re.findall(r"`(--[a-z-]+)", README)):
         assert flag in shown, flag
 

@@ -23,7 +23,7 @@ def say(line: str = "", *, err: bool = False) -> None:
 
 def say_json(value: bytes) -> None:
     """Print JSON that ends in its own line end on standard output; it means what it meant."""
-    click.echo(json_on_a_terminal(value.decode()), nl=False)
+    click.echo(json_on_a_terminal(value.decode(), getattr(sys.stdout, "encoding", None) or "utf-8"), nl=False)
 
 
 def guard() -> None:

@@ -38,19 +38,31 @@ def visible(text: str) -> str:
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
-def json_on_a_terminal(text: str) -> str:
-    """JSON with the same values, in which nothing steers a terminal."""
-    return "\n".join(line if line.isprintable() else _ascii_where_needed(line) for line in text.split("\n"))
+def json_on_a_terminal(text: str, encoding: str) -> str:
+    """JSON with the same values, in which nothing steers a terminal, and which its encoding can write."""
+    return "\n".join(
+        line if _can_stand(line, encoding) else _ascii_where_needed(line, encoding) for line in text.split("\n")
+    )
 
 
-def _ascii_where_needed(line: str) -> str:
-    # What is not printable stands within its strings alone.
-    return "".join(one if one.isprintable() else _json_escape(one) for one in line)
+def _ascii_where_needed(line: str, encoding: str) -> str:
+    # What can't stand there stands within its strings alone.
+    return "".join(one if _can_stand(one, encoding) else _json_escape(one) for one in line)
 
 
 def _json_escape(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def _can_stand(text: str, encoding: str) -> bool:
+    if not text.isprintable():
+        return False
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(character: str) -> str:

@@ -23,7 +23,7 @@ from kore_campaign_async.errors import RunDirectoryError
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.directory import JOURNAL, RunLock, command, is_at_work
 from kore_campaign_async.ingest.directory_checks import refuse_torn
-from kore_campaign_async.ingest.files import read_report, refuse_lost_calls
+from kore_campaign_async.ingest.files import read_report, refuse_another_run
 from kore_campaign_async.ingest.matching import match
 from kore_campaign_async.ingest.normalise import Normaliser
 from kore_campaign_async.ingest.phone_text import same_line
@@ -246,7 +246,7 @@ class _Sent:
 async def _sent_by(member: Member) -> _Sent:
     """Read a run's source again, and find what its calls held. RunDirectoryError if that has changed."""
     await asyncio.to_thread(journals.verify, member.directory)
-    await asyncio.to_thread(refuse_lost_calls, member.directory, member.settings)
+    await asyncio.to_thread(refuse_another_run, member.directory, member.settings)
     await asyncio.to_thread(_refuse_torn, member)
     inputs = inputs_of_run(member.directory, member.settings, verb="amended")
     options = options_of_run(member.settings)

@@ -217,8 +217,8 @@ def read_report(directory: Path, *, is_ours: bool = False) -> IngestReport:
     return derived_report(directory, settings)
 
 
-def refuse_lost_calls(directory: Path, settings: Mapping[str, Any]) -> None:
-    """Raise RunDirectoryError if `report.json` shows that the journal beside it is another run's, or lacks calls."""
+def refuse_another_run(directory: Path, settings: Mapping[str, Any]) -> None:
+    """Raise RunDirectoryError if `report.json` shows that the journal beside it is another run's."""
     kept, _ = _kept_report(directory)
     if kept is None:
         return
@@ -226,8 +226,6 @@ def refuse_lost_calls(directory: Path, settings: Mapping[str, Any]) -> None:
     began = timestamp(dt.datetime.fromisoformat(settings["started_at"]))
     if (kept.run_id, kept.started_at) != (escaped(settings["run_id"]), began):
         raise damaged(path, f"it is of another run than {REPORT}")
-    if kept.calls.sent > journal.read_calls(directory)["sent"]:
-        raise damaged(path, f"{REPORT} tells of more calls")
 
 
 def _kept_report(directory: Path) -> tuple[IngestReport | None, str]:

@@ -137,6 +137,11 @@ def _digest_of(path: Path, kept: str) -> tuple[Sequence[str], str]:
     return names.split(" "), sha256
 
 
+def digested(kept: str) -> Sequence[str]:
+    """The names of the settings that a digest is of."""
+    return kept.strip('"').split(" ")[:-1]
+
+
 def digest_setting(settings: Mapping[str, str], version: int) -> str:
     """The value of the setting `digest`, as JSON."""
     return f'"{" ".join(sorted(settings))} {settings_digest(settings, version)}"'

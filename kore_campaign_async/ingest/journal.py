@@ -30,6 +30,7 @@ from kore_campaign_async.ingest.integrity import (
     attempt_checksum,
     damaged,
     digest_setting,
+    digested,
     refuse_damaged,
     refuse_damaged_log,
     wrong_setting,
@@ -505,6 +506,12 @@ def put_setting(directory: Path, name: str, value: Any) -> None:
     try:
         with contextlib.closing(_connect(path)) as connection, connection:
             connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, _spelt(value)))
+            spelt: dict[str, str] = dict(connection.execute("SELECT name, value FROM setting").fetchall())
+            if (kept := spelt.pop(DIGEST, None)) is not None and name in digested(kept):
+                begun_with = {one: spelt[one] for one in digested(kept)}
+                connection.execute(
+                    "UPDATE setting SET value = ? WHERE name = ?", (digest_setting(begun_with, FORMAT), DIGEST)
+                )
     except (OSError, sqlite3.Error) as error:
         raise _unwritable(path, error) from None
 

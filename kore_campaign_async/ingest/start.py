@@ -41,7 +41,7 @@ from kore_campaign_async.ingest.directory import RunLock, amend_command, identit
 from kore_campaign_async.ingest.directory_checks import DIRECTORY, refuse_copy, refuse_torn
 from kore_campaign_async.ingest.escaping import AS_ESCAPES
 from kore_campaign_async.ingest.family import Origin, origin_of_run
-from kore_campaign_async.ingest.files import RunFiles, journaled_report, read_report, refuse_lost_calls, restore_report
+from kore_campaign_async.ingest.files import RunFiles, journaled_report, read_report, refuse_another_run, restore_report
 from kore_campaign_async.ingest.journal import Journal
 from kore_campaign_async.ingest.matching import Shape, match, matched
 from kore_campaign_async.ingest.normalise import Normaliser, Numbering
@@ -308,7 +308,7 @@ async def resume_ingest(
         await _aside(partial(journals.verify, directory))
         await _aside(partial(journals.migrate, directory))
         settings = await _aside(partial(journals.read_settings, directory))
-        await asyncio.to_thread(refuse_lost_calls, directory, settings)
+        await asyncio.to_thread(refuse_another_run, directory, settings)
         before = await asyncio.to_thread(partial(read_report, directory, is_ours=True))
         await _aside(partial(refuse_torn, directory, settings, before))
         journaled = journaled_report(settings)

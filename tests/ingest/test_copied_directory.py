@@ -150,9 +150,9 @@ async def test_a_report_that_tells_of_more_calls_is_believed(killed: Path) -> No
     (killed / "lock").write_bytes(b"")
     (killed / "report.json").write_bytes(read_report(killed).to_json())
     with sqlite3.connect(killed / "journal.sqlite") as connection:
-        connection.execute("DELETE FROM setting WHERE name = 'directory'")
         connection.execute("DELETE FROM attempt WHERE id > 5")
     connection.close()
+    journal.put_setting(killed, "directory", None)
     with pytest.raises(RunDirectoryError, match="knows 5 calls"):
         await resumed(killed)
 
