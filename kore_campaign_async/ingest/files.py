@@ -106,6 +106,10 @@ class RunFiles:
     def _path(self, name: str) -> Path:
         return self.directory / (name + PART if self._beside else name)
 
+    def keeps(self, state: State) -> bool:
+        """Whether contacts of a state have a file."""
+        return state in _FILE_OF
+
     def write(self, settled: Settled) -> None:
         """Write contacts of a state that has a file. OSError if it can't be written."""
         name = _FILE_OF.get(settled.state)

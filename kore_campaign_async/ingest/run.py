@@ -464,7 +464,9 @@ class Run:
 
     async def _recorded(self, settled: Settled) -> None:
         """Fold what is settled; in a thread where that is much to write, since it would hold up the event loop."""
-        if self.files is None or len(settled.rows) * len(self.source.columns) <= _FEW_CELLS:
+        cells = len(settled.rows) * len(self.source.columns)
+        is_short = self.source.header is not None and cells <= _FEW_CELLS  # a mapping can hold megabytes
+        if self.files is None or is_short or not self.files.keeps(settled.state):
             self._fold(settled)
             return
         self.tally.fold(settled)

@@ -136,7 +136,11 @@ def _record(item: Any) -> Record:
 
 
 def _shown(item: Any) -> str:
-    return f"<{type(item).__name__}>" if is_too_nested(item) else shown(item)
+    try:
+        has_repr = not called(is_too_nested, item)
+    except CallbackError:  # it fails at being looked at
+        has_repr = True
+    return shown(item) if has_repr else f"<{type(item).__name__}>"
 
 
 def _mapped(item: Any) -> Record:
