@@ -20,11 +20,12 @@ format: .venv/.built
 	$(BIN)/ruff format .
 
 # A thousand seeds of the crash test, of which make test runs fifty, and as many more of the faults at random; a hundred of
-# the crash test with two readers; and five thousand files that both readers must take alike, of which make test has 200.
+# the crash test with two readers; and seven thousand files that both readers must take alike, of which make test has 200.
 chaos: .venv/.built
-	KORE_CHAOS_SEEDS=1000 KORE_FUZZED_FILES=5000 $(BIN)/python -m pytest tests/ingest/test_chaos.py \
+	KORE_CHAOS_SEEDS=1000 KORE_FUZZED_FILES=7000 $(BIN)/python -m pytest tests/ingest/test_chaos.py \
 		tests/ingest/test_everything_at_once.py tests/ingest/test_switched_engines.py tests/ingest/test_engines.py \
-		tests/ingest/test_changing_files.py tests/ingest/test_cancelled.py
+		tests/ingest/test_changing_files.py tests/ingest/test_cancelled.py tests/ingest/test_full_disk.py \
+		tests/cli/test_locales.py
 
 # Under ten minutes; benchmarks/README.md says how to read it.
 bench: .venv/.bench
