@@ -152,7 +152,8 @@ def _stop(loop: asyncio.AbstractEventLoop, run: _RunTask) -> None:
 
 
 def _cancel(run: _RunTask) -> None:
-    logger.warning(_LEFT)  # most programs show no ResourceWarning
+    # Most programs show no ResourceWarning.
+    logger.warning("an iteration over iter_outcomes was left before its end, so its run is stopped; write `async with`")
     run.add_done_callback(_tell)
     run.cancel()
 
