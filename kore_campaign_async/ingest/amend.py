@@ -107,7 +107,6 @@ async def amend(
         shell: as in `push_contacts`.
     """
     settings = await asyncio.to_thread(journals.read_settings, directory)
-    await asyncio.to_thread(journals.verify, directory)
     refuse_another_account(client, directory, settings)
     chosen = options(settings)
     refuse_other_do_not_contact(directory, settings, chosen.do_not_contact)

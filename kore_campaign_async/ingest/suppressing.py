@@ -21,7 +21,6 @@ from kore_campaign_async.callbacks import CallbackError, called
 from kore_campaign_async.config import DoNotContact
 from kore_campaign_async.errors import SourceError
 from kore_campaign_async.ingest.barring import NO_NUMBER, Meanings, barred_numbers
-from kore_campaign_async.ingest.escaping import is_text
 from kore_campaign_async.ingest.masking import masked
 from kore_campaign_async.ingest.matching import can_be_number_name
 from kore_campaign_async.ingest.normalise import Numbering, number_text_of
@@ -45,8 +44,6 @@ _FEWEST_DIGITS: Final = 4
 _SAMPLED_ROWS: Final = 1000
 _DEEPEST: Final = 8
 _ITEMS: Final = "do_not_contact"
-# Parquet, Arrow and workbooks, by their first bytes.
-_BY_NAME: Final = (b"PAR1", b"ARROW1", b"PK\3\4")
 
 
 @frozen(kw_only=True)
@@ -109,11 +106,6 @@ async def read_suppressed(
 
 
 async def _read_file(path: Path, meanings: Meanings, reading: Reading) -> list[BarredList]:
-    if not is_text(str(path)) and await asyncio.to_thread(_is_opened_by_name, path):
-        raise SourceError(
-            f"the do-not-contact file {path} has a name that is not Unicode, by which the library that reads such files"
-            " can't open it: rename it"
-        )
     sheets = await _naming(path, sheets_of(path))
     if sheets is not None and reading.sheets:
         missing = [one for one in reading.sheets if one not in sheets]
@@ -134,14 +126,6 @@ async def _read_file(path: Path, meanings: Meanings, reading: Reading) -> list[B
             " or give --allow-empty-suppress"
         )
     return lists
-
-
-def _is_opened_by_name(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(8).startswith(_BY_NAME)
-    except OSError:
-        return False  # whoever reads it says why
 
 
 async def _read_sheet(path: Path, sheet: str | None, meanings: Meanings, reading: Reading) -> array[int]:
