@@ -81,7 +81,7 @@ async def amend_ingest(
             options_of_run(settings, max_contacts, concurrency, None, grace_seconds, progress),
             do_not_contact=do_not_contact,
         ),
-        suppress=tuple(map(path_of, suppress)),
+        suppress=tuple(map(Path, suppress)),
     )
 
 
