@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import math
+import os
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -60,8 +61,26 @@ class ReplyLimits:
     listing_bytes: int = field(default=64 << 20, validator=_whole)
 
 
-def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
+#: A path in any of its spellings; bytes are those of the file system.
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+def path_of(given: AnyPath) -> Path:
+    """A path as it was given. A ValueError tells why it can be none."""
+    if not isinstance(given, str | bytes | os.PathLike):
+        raise ValueError(f"a path is a text or a Path, not a {type(given).__name__}")  # noqa: TRY004  as every wrong setting
+    path = os.fsdecode(given)
+    try:
+        is_none = b"\0" in os.fsencode(path)
+    except UnicodeEncodeError:
+        is_none = True
+    if is_none:
+        raise ValueError(f"no file can be called {path!r}")
+    return Path(path)
+
+
+def _path(given: AnyPath | None) -> Path | None:
+    return None if given is None else path_of(given)
 
 
 @frozen(kw_only=True)
@@ -229,8 +248,8 @@ class Progress:
     reading: tuple[str, ...] = ()
 
 
-def _paths(given: Iterable[str | Path]) -> tuple[Path, ...]:
-    return tuple(map(Path, given))
+def _paths(given: AnyPath | Iterable[AnyPath]) -> tuple[Path, ...]:
+    return (path_of(given),) if isinstance(given, str | bytes | os.PathLike) else tuple(map(path_of, given))
 
 
 def _names(given: str | Iterable[str]) -> tuple[str, ...]:
@@ -271,8 +290,8 @@ def _do_not_contact(_instance: object, _attribute: Attribute[Any], value: Any) -
         )
 
 
-def _some_paths(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
-    paths = (Path(given),) if isinstance(given, str | Path) else tuple(map(Path, given))
+def _some_paths(given: AnyPath | Iterable[AnyPath]) -> tuple[Path, ...]:
+    paths = _paths(given)
     if not paths:
         raise ValueError("Files: no file is named; name one or more")
     return paths

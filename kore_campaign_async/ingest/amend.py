@@ -14,7 +14,7 @@ from attrs import evolve
 
 from kore_campaign_async.callbacks import holding_interrupts
 from kore_campaign_async.client import CampaignClient
-from kore_campaign_async.config import DoNotContact, Files, IngestOptions, Progress
+from kore_campaign_async.config import DoNotContact, Files, IngestOptions, Progress, path_of
 from kore_campaign_async.errors import RunDirectoryError, SourceError
 from kore_campaign_async.ingest import journal as journals
 from kore_campaign_async.ingest.directory import JOURNAL, LOCK, create
@@ -77,9 +77,9 @@ async def amend_ingest(
     """
     return await amend(
         client,
-        Path(run_dir),
-        None if files is None else tuple(map(Path, files)),
-        new_run_dir=None if new_run_dir is None else Path(new_run_dir),
+        path_of(run_dir),
+        None if files is None else tuple(map(path_of, files)),
+        new_run_dir=None if new_run_dir is None else path_of(new_run_dir),
         options=lambda settings: evolve(
             options_of_run(settings, max_contacts, concurrency, None, grace_seconds, progress),
             do_not_contact=do_not_contact,

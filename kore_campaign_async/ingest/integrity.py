@@ -9,6 +9,7 @@ looked through first. Settings have a digest, and attempts a checksum of what th
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 import hashlib
 import math
@@ -19,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from kore_campaign_async.config import IngestOptions
 from kore_campaign_async.errors import CallOutcome, RunDirectoryError
 from kore_campaign_async.ingest.records import State
 
@@ -194,11 +196,17 @@ def _seconds(value: Any) -> bool:
     return type(value) in {int, float} and 0 <= value < math.inf
 
 
-def _moment(value: Any) -> bool:
-    try:
-        return dt.datetime.fromisoformat(value).tzinfo is not None
-    except (TypeError, ValueError):
-        return False
+def _made_by(convert: Callable[[Any], object]) -> Callable[[Any], bool]:
+    """Tells of a value whether something takes it."""
+
+    def is_taken(value: Any) -> bool:
+        try:
+            convert(value)
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return False
+        return isinstance(value, str)
+
+    return is_taken
 
 
 def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -216,7 +224,7 @@ _PLACE: Final = {"run_dir": _text, "relative": _text, "run_id": _text}
 _SHAPE: Final[Mapping[str, Any]] = {
     "run_id": _text,
     "contact_list": _text,
-    "started_at": _moment,
+    "started_at": _made_by(lambda value: dt.datetime.fromisoformat(value).astimezone(dt.UTC)),
     "account": lambda value: isinstance(value, list) and len(value) == 3 and all(map(_text, value)),  # noqa: PLR2004  host, app, account
     "client": {
         "rate": [_text],
@@ -230,8 +238,8 @@ _SHAPE: Final[Mapping[str, Any]] = {
         "files?": [
             {
                 "path": _text,
-                "encoding": _or_none(_text),
-                "delimiter": _or_none(_text),
+                "encoding": _or_none(_made_by(codecs.lookup)),
+                "delimiter": _or_none(lambda value: _text(value) and len(value) == 1),
                 "sheet": _or_none(_text),
                 "no_header?": _flag,
             }
@@ -246,7 +254,7 @@ _SHAPE: Final[Mapping[str, Any]] = {
         "keep_duplicates": _flag,
         "isolate?": _flag,
         "grace_seconds": _seconds,
-        "region?": _or_none(_text),
+        "region?": _or_none(_made_by(lambda value: IngestOptions(region=value))),
         "strict?": _flag,
         "require_plus?": _flag,
         "suppress_columns?": [_text],

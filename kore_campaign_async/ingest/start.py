@@ -25,7 +25,7 @@ from kore_campaign_async import wire
 from kore_campaign_async.budget import planned_seconds
 from kore_campaign_async.callbacks import CallbackError, called, holding_interrupts
 from kore_campaign_async.client import CampaignClient
-from kore_campaign_async.config import DoNotContact, IngestOptions, OnUncertain, Plan, Progress
+from kore_campaign_async.config import DoNotContact, IngestOptions, OnUncertain, Plan, Progress, path_of
 from kore_campaign_async.endpoints import add_contacts
 from kore_campaign_async.errors import (
     CallError,
@@ -301,7 +301,7 @@ async def resume_ingest(
             something that decides a contact's state has changed. Nothing was sent.
         SourceError, ContactListError, CallError, CredentialsError: as in `ingest_contacts`. Nothing was sent.
     """
-    directory = Path(run_dir)
+    directory = path_of(run_dir)
     await _aside(partial(journals.read_settings, directory))  # a directory without a run is left as it is
     lock = RunLock(directory)
     try:
@@ -354,7 +354,7 @@ async def push_contacts(
         sink: is handed what is settled, and waited for.
         shell: who began it in a shell: its file of settings (`config`, the whole path) and its `profile`.
     """
-    directory = Path(run_dir) if run_dir is not None and not options.dry_run else None
+    directory = path_of(run_dir) if run_dir is not None and not options.dry_run else None
     with holding_interrupts():
         return await Start(client, given, contact_list, options, directory, sink, shell).push()
 

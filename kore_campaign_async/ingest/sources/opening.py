@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -43,7 +44,7 @@ class LazyTable(Protocol):
         ...
 
 
-Contacts = str | Path | Files | ArrowTable | LazyTable | Iterable[Any] | AsyncIterable[Any]
+Contacts = str | os.PathLike[str] | Files | ArrowTable | LazyTable | Iterable[Any] | AsyncIterable[Any]
 
 _TABLES_FROM_BYTES: Final = 4 << 20
 _MAGIC: Final = {
@@ -78,7 +79,7 @@ Guesses = Sequence[Callable[[], Awaitable[str]]]
 
 def inputs_of(given: Contacts | tuple[Input, ...]) -> tuple[Input, ...] | None:
     """The files that are meant; None if no files are. SourceError if they don't go together."""
-    if isinstance(given, str | Path):
+    if isinstance(given, str | os.PathLike):
         given = Files(given)
     if isinstance(given, tuple) and given and isinstance(given[0], Input):
         return given
@@ -130,8 +131,9 @@ async def open_source(
     elif hasattr(given, "__arrow_c_stream__") or type(given).__module__.partition(".")[0] == "polars":
         source = (await _tables(f"a {type(given).__name__}")).table_of_object(given)
     elif isinstance(given, bytes | bytearray | memoryview) or not isinstance(given, Iterable | AsyncIterable):
+        path = "; a path in bytes is one by os.fsdecode" if isinstance(given, bytes) else ""
         raise SourceError(
-            f"contacts come from a path, an iterable or an async iterable, not from {type(given).__name__}"
+            f"contacts come from a path, an iterable or an async iterable, not from {type(given).__name__}{path}"
         )
     else:
         source = Objects(given)
