@@ -186,7 +186,7 @@ async def test_the_journal_itself_holds_what_a_snapshot_counts(tmp_path: Path, m
     async with scripted(answer) as (_, client):
         await push(client, source, run_dir=tmp_path / "run", batch=BatchLimits(max_contacts=A_CALL), concurrency=1)
     assert len(behind) == 20
-    assert max(behind) <= 3
+    assert max(behind) < 10  # without, it is as far behind as there were calls
 
 
 def test_the_lock_is_not_followed(tmp_path: Path) -> None:
