@@ -412,6 +412,7 @@ SIGNS: Final = st.text(
 def test_whatever_stands_between_them_seven_digits_are_masked(groups: list[tuple[str, str]], sentence: str) -> None:
     writing = "".join(digits + sign for digits, sign in groups)
     assume(moment_in(writing) is None)
+    assume(digits_left(writing, sentence.format("")) == [])  # the sentence has digits of its own
     said = masked(sentence.format(writing))
     assert digits_left(writing, said) == []
 

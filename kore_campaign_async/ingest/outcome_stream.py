@@ -153,7 +153,9 @@ def _stop(loop: asyncio.AbstractEventLoop, run: _RunTask) -> None:
 
 def _cancel(run: _RunTask) -> None:
     # Most programs show no ResourceWarning.
-    logger.warning("an iteration over iter_outcomes was left before its end, so its run is stopped; write `async with`")
+    logger.warning(
+        "an iteration over iter_outcomes was left before its end, so its run is stopped; write async with iter_outcomes"
+    )
     run.add_done_callback(_tell)
     run.cancel()
 
